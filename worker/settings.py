@@ -1,0 +1,38 @@
+"""What an operator can set for the broker, the storage, the ledger and the workers: environment variables."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class WorkerSettings(BaseSettings):
+    """Shared by the API and the workers, so that both see the same broker, storage and limits."""
+
+    model_config = SettingsConfigDict(env_file=None, extra="ignore", frozen=True)
+
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Broker and ledger.")
+    data_dir: Path = Field(default=Path(".data"), description="Pictures in flight, promoted weights, training runs.")
+    device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`.")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads of one worker; torch's choice if unset.")
+    max_pixels: int = Field(default=25_000_000, ge=1, description="Largest picture accepted, width x height.")
+    queue_limit: int = Field(default=256, ge=1, description="Waiting jobs per queue before the API answers 429.")
+    batch_limit: int = Field(default=16, ge=1, description="Most waiting jobs that a worker takes at once.")
+    lease_seconds: float = Field(default=15.0, gt=0, description="A lease that is not renewed for this long is lost.")
+    max_attempts: int = Field(default=5, ge=1, description="Leases lost before a job is failed as `worker-lost`.")
+    result_ttl_seconds: float = Field(default=24 * 3600, gt=0, description="How long an ended job and its result stay.")
+
+    @property
+    def storage_dir(self) -> Path:
+        """Pictures in flight and results."""
+        return self.data_dir / "storage"
+
+    @property
+    def weights_dir(self) -> Path:
+        """Promoted weights."""
+        return self.data_dir / "weights"
+
+    @property
+    def runs_dir(self) -> Path:
+        """Training runs: checkpoints, logs, previews."""
+        return self.data_dir / "runs"
