@@ -142,12 +142,13 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` so that a reader, or a crash, sees all of it or the old file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        temporary = Path(file.name)
         try:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
+            temporary.chmod(0o644)
+            temporary.replace(path)
         except BaseException:
-            os.unlink(file.name)
+            temporary.unlink()
             raise
