@@ -1,0 +1,349 @@
+"""Bytes <-> pictures and masks. The only place that decodes bytes from outside.
+
+    upload --decode_image--> Picture --pack--> storage --unpack--> Picture --with_completed, encode--> result
+
+A picture is decoded once, to 8 bits in sRGB, upright, with its alpha kept; the
+same pixels travel raw through storage, because coding a PNG of 12 megapixels
+costs more than completing it. What is written carries no metadata.
+"""
+
+import io
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from worker.colour import UnknownRangeError, eight_bit, to_srgb
+from worker.contracts import ImageFormat
+from worker.png import encode_png
+
+Mode = Literal["L", "LA", "RGB", "RGBA"]
+Box = tuple[int, int, int, int]
+"""x, y, width, height in pixels, from the upper left corner."""
+
+READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "AVIF", "GIF")
+READABLE_SENTENCE = "Send PNG, JPEG, WebP, AVIF, TIFF, BMP or a GIF of one frame."
+
+MEDIA_TYPES = {ImageFormat.PNG: "image/png", ImageFormat.JPEG: "image/jpeg", ImageFormat.WEBP: "image/webp"}
+
+_MODES: dict[int, Mode] = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_LONGEST_SIDE = {ImageFormat.JPEG: 65_500, ImageFormat.WEBP: 16_383}
+_THRESHOLD = 128
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each EXIF orientation."""
+_HEADER = struct.Struct("<4sBII")  # kind, channels, width, height
+_PICTURE, _MASK = b"IPX1", b"IPM1"
+
+
+class ImageError(ValueError):
+    """What was sent cannot be used as it is; the message tells the sender what to send instead."""
+
+
+class NotAnImageError(ImageError):
+    """Not a picture in a format that we read."""
+
+
+class DamagedImageError(ImageError):
+    """A picture that breaks off or contradicts itself."""
+
+
+class TooLargeError(ImageError):
+    """More pixels than this service accepts."""
+
+
+class BadMaskError(ImageError):
+    """A mask that marks nothing, or that cannot be made from what was sent."""
+
+
+class MaskSizeError(BadMaskError):
+    """A mask of another size than its picture."""
+
+
+class FormatLimitError(ImageError):
+    """The picture does not fit the format that was asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Upright sRGB: (H, W, C) uint8, C = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA (alpha not premultiplied)."""
+
+    pixels: np.ndarray
+
+    @property
+    def mode(self) -> Mode:
+        """Pillow's name for what the channels are."""
+        return _MODES[self.pixels.shape[2]]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width, height."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
+    def rgb(self) -> np.ndarray:
+        """(H, W, 3) uint8; grey three times."""
+        if self.pixels.shape[2] < 3:
+            return np.repeat(self.pixels[..., :1], 3, axis=2)
+        return np.ascontiguousarray(self.pixels[..., :3])
+
+    @property
+    def alpha(self) -> np.ndarray | None:
+        """(H, W) uint8, 255 = opaque; None where the picture has none."""
+        return self.pixels[..., -1] if self.pixels.shape[2] in (2, 4) else None
+
+
+def decode_image(data: bytes, *, max_pixels: int) -> Picture:
+    """The picture in an upload.
+
+    EXIF orientation is applied, colours are converted to sRGB by the picture's
+    ICC profile, and CMYK, palette, 1-bit and 16-bit become 8-bit grey or RGB.
+    Raises NotAnImageError, DamagedImageError, TooLargeError.
+    """
+    return _decode(data, max_pixels, "image")
+
+
+def decode_mask(data: bytes, *, size: tuple[int, int], max_pixels: int) -> np.ndarray:
+    """(H, W) bool, True = fill, from any image of the picture's `size` (W, H).
+
+    An image whose alpha varies is a mask by its alpha: opaque (>= 128) = fill.
+    Any other is a mask by its luminance: white (>= 128) = fill.
+    Raises the errors of `decode_image`, MaskSizeError, and BadMaskError when nothing is marked.
+    """
+    picture = _decode(data, max_pixels, "mask")
+    if picture.size != size:
+        turned = ""
+        if picture.size == size[::-1]:
+            turned = " The image was turned upright by its EXIF orientation; turn the mask the same way."
+        raise MaskSizeError(
+            f"The mask is {_times(picture.size)} but the image is {_times(size)}. "
+            f"Send a mask with exactly the image's width and height.{turned}"
+        )
+    if picture.alpha is not None and picture.alpha.min() < 255:
+        marks, mask = "opaque", picture.alpha >= _THRESHOLD
+    else:
+        marks, mask = "white", _luminance(picture.pixels) >= _THRESHOLD
+    if not mask.any():
+        raise BadMaskError(
+            f"The mask marks nothing to fill: it has no {marks} pixel. Paint what should go {marks}, leave the rest "
+            f"{'transparent' if marks == 'opaque' else 'black'}."
+        )
+    return mask
+
+
+def mask_from_boxes(boxes: Sequence[Box], size: tuple[int, int]) -> np.ndarray:
+    """(H, W) bool: the union of `boxes`, each cut at the border of the picture of `size` (W, H).
+
+    Raises BadMaskError for a box without area, or outside the picture.
+    """
+    width, height = size
+    mask = np.zeros((height, width), bool)
+    for x, y, w, h in boxes:
+        if w < 1 or h < 1:
+            raise BadMaskError(f"box={x},{y},{w},{h} has no area: width and height must be at least 1.")
+        if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+            raise BadMaskError(f"box={x},{y},{w},{h} lies outside the image, which is {_times(size)}.")
+        mask[max(0, y) : y + h, max(0, x) : x + w] = True
+    return mask
+
+
+def mask_from_alpha(picture: Picture) -> np.ndarray:
+    """(H, W) bool: what is transparent (alpha < 128) is the hole. Raises BadMaskError where nothing is."""
+    if picture.alpha is None:
+        raise BadMaskError(
+            "Nothing says what to fill. Send a `mask` image (white = fill), or `box=x,y,width,height`, "
+            "or an image whose hole is transparent; this one has no transparency."
+        )
+    mask = picture.alpha < _THRESHOLD
+    if not mask.any():
+        raise BadMaskError(
+            "Nothing says what to fill: no pixel of the image is transparent (alpha below 128). "
+            "Send a `mask` image (white = fill) or `box=x,y,width,height`."
+        )
+    return mask
+
+
+def opaque_in(picture: Picture, mask: np.ndarray) -> Picture:
+    """`picture` with the hole made opaque: for a picture whose transparency was its mask, so that the result shows."""
+    if picture.alpha is None:
+        return picture
+    pixels = picture.pixels.copy()
+    pixels[mask, -1] = 255
+    return replace(picture, pixels=pixels)
+
+
+def with_completed(picture: Picture, completed: np.ndarray, mask: np.ndarray) -> Picture:
+    """`picture` with `completed` (H, W, 3) uint8 where `mask` (H, W) is True; mode, alpha and all else as they came."""
+    pixels = picture.pixels.copy()
+    hole = completed[mask]  # (N, 3)
+    if pixels.shape[2] < 3:
+        pixels[mask, 0] = _luminance(hole)
+    else:
+        pixels[mask, :3] = hole
+    return replace(picture, pixels=pixels)
+
+
+def check_fits(size: tuple[int, int], image_format: ImageFormat) -> None:
+    """Raises FormatLimitError where a picture of `size` (W, H) is too long for the format."""
+    longest = _LONGEST_SIDE.get(image_format)
+    if longest is not None and max(size) > longest:
+        raise FormatLimitError(
+            f"The image is {_times(size)}, but {image_format} holds at most {longest} pixels a side: use format=png."
+        )
+
+
+def encode(picture: Picture, image_format: ImageFormat, quality: int = 95) -> bytes:
+    """The bytes of `picture` without metadata. Raises FormatLimitError.
+
+    PNG is exact, and so is WebP at `quality` 100. JPEG has no transparency: it is put on white.
+    """
+    check_fits(picture.size, image_format)
+    if image_format is ImageFormat.PNG:
+        return encode_png(picture.pixels)
+    file = io.BytesIO()
+    if image_format is ImageFormat.JPEG:
+        # 4:4:4 from 90 on: halved colour shows at the border of a hole.
+        _image(_on_white(picture).pixels).save(file, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2)
+    else:
+        lossless = quality == 100
+        # Method 0 takes a third of the default's time and comes out no larger on portraits.
+        _image(picture.pixels).save(
+            file, "WEBP", quality=0 if lossless else quality, lossless=lossless, method=0, exact=True
+        )
+    return file.getvalue()
+
+
+def pack(picture: Picture) -> bytes:
+    """The raw form that lies in storage between API and worker."""
+    height, width, channels = picture.pixels.shape
+    return _HEADER.pack(_PICTURE, channels, width, height) + picture.pixels.tobytes()
+
+
+def unpack(data: bytes) -> Picture:
+    """What `pack` was given, read-only. Raises ValueError for anything else."""
+    channels, width, height = _read_header(data, _PICTURE)
+    if channels not in _MODES or len(data) != _HEADER.size + width * height * channels:
+        raise ValueError("A stored picture is damaged: its length does not fit its header.")
+    return Picture(np.frombuffer(data, np.uint8, offset=_HEADER.size).reshape(height, width, channels))
+
+
+def pack_mask(mask: np.ndarray) -> bytes:
+    """The raw form of a mask (H, W) bool in storage: one bit a pixel."""
+    height, width = mask.shape
+    return _HEADER.pack(_MASK, 1, width, height) + np.packbits(mask).tobytes()
+
+
+def unpack_mask(data: bytes) -> np.ndarray:
+    """What `pack_mask` was given. Raises ValueError for anything else."""
+    _, width, height = _read_header(data, _MASK)
+    if len(data) != _HEADER.size + (width * height + 7) // 8:
+        raise ValueError("A stored mask is damaged: its length does not fit its header.")
+    bits = np.unpackbits(np.frombuffer(data, np.uint8, offset=_HEADER.size), count=width * height)
+    return bits.astype(bool).reshape(height, width)
+
+
+def _read_header(data: bytes, kind: bytes) -> tuple[int, int, int]:
+    if len(data) < _HEADER.size or data[:4] != kind:
+        raise ValueError("Stored data are not what was expected here.")
+    _, channels, width, height = _HEADER.unpack_from(data)
+    return channels, width, height
+
+
+def _decode(data: bytes, max_pixels: int, what: str) -> Picture:
+    image = _open(data, max_pixels, what)
+    try:
+        image.load()
+        # No profile for a mask: 50 % grey is 128 in the file, whatever it looks like on a screen.
+        profile = image.info.get("icc_profile") if what == "image" and image.mode != "LAB" else None
+        turn = _TURNS.get(_orientation(image))
+        image = to_srgb(eight_bit(image), profile)
+    except UnknownRangeError as error:
+        raise NotAnImageError(f"The {what} cannot be read. {error}") from error
+    except Exception as error:  # Pillow's readers raise whatever a contradiction in a file leads to
+        raise DamagedImageError(_damaged(image.format, what)) from error
+    if turn is not None:
+        image = image.transpose(turn)
+    pixels = np.asarray(image)
+    return Picture(pixels[..., None] if pixels.ndim == 2 else pixels)
+
+
+def _open(data: bytes, max_pixels: int, what: str) -> Image.Image:
+    """The one frame in `data`, not yet decoded, of a size that may be."""
+    if not data:
+        raise NotAnImageError(f"The {what} is empty (0 bytes). {READABLE_SENTENCE}")
+    try:
+        image = Image.open(io.BytesIO(data), formats=READABLE)
+    except Image.DecompressionBombError as error:
+        raise TooLargeError(
+            f"The {what} has far too many pixels: at most {_millions(max_pixels)} megapixels are accepted. "
+            "Reduce it and send it again."
+        ) from error
+    except UnidentifiedImageError as error:
+        raise NotAnImageError(_not_an_image(data, what)) from error
+    except Exception as error:  # as in `_decode`
+        raise DamagedImageError(_damaged("picture", what)) from error
+    width, height = image.size
+    if width * height > max_pixels:
+        raise TooLargeError(
+            f"The {what} is {_times(image.size)}, {_millions(width * height)} megapixels: at most "
+            f"{_millions(max_pixels)} megapixels are accepted. Reduce it and send it again."
+        )
+    # MPO is what phones call a JPEG with a gain map or a second view behind it: its first frame is the photograph.
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        raise NotAnImageError(f"The {what} has several frames or pages. Send one of them on its own.")
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # an EXIF block that cannot be read says nothing about which way is up
+        return 1
+
+
+def _luminance(pixels: np.ndarray) -> np.ndarray:
+    """(..., ) uint8 from (..., 1 to 4) uint8, by ITU-R 601; alpha is left out."""
+    if pixels.shape[-1] < 3:
+        return pixels[..., 0]
+    colour = np.ascontiguousarray(pixels[..., :3]).reshape(1, -1, 3)
+    return np.asarray(Image.fromarray(colour).convert("L")).reshape(pixels.shape[:-1])
+
+
+def _on_white(picture: Picture) -> Picture:
+    if picture.alpha is None:
+        return picture
+    alpha = picture.alpha[..., None].astype(np.uint16)
+    colour = picture.pixels[..., :-1]
+    return Picture(((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8))
+
+
+def _image(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _not_an_image(data: bytes, what: str) -> str:
+    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+        return f"The {what} is HEIC, which is not read here: save it as JPEG. {READABLE_SENTENCE}"
+    return f"The {what} is not an image in a format that is read here. {READABLE_SENTENCE}"
+
+
+def _damaged(name: str | None, what: str) -> str:
+    return f"The {what} begins as a {name} but is damaged or breaks off. Save it anew, or upload it again."
+
+
+def _times(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _millions(pixels: int) -> str:
+    return f"{pixels / 1e6:.1f}".removesuffix(".0")
