@@ -1,0 +1,343 @@
+-- The life of a job. One script, so that every transition is atomic; worker/ledger.py is its only caller.
+--
+-- ARGV[1] names the command, the rest are its arguments. All times are seconds of this server's clock.
+--
+--   job:ID          hash    the record; besides the fields of contracts.Job: queue, seq (order of submission),
+--                           worker and token (of the lease), published_at (0: no message is on its way)
+--   events:ID       stream  what happened to it
+--   queued:QUEUE    zset    waiting ids by seq, so that a job that comes back keeps its place
+--   running:QUEUE   zset    leased ids by the time their lease runs out
+--   ended           zset    ended ids by time
+--   owned:OWNER     zset    ids by seq
+--   workers         zset    announced workers by the time the announcement runs out; worker-info: what they said
+
+local PREFIX = 'inpaint:'
+local CHANNEL = 'jobs'
+local QUEUES = { 'inference', 'training' }
+local EVENTS_KEPT = 1000
+local REMOVED_AT_ONCE = 500
+
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) + tonumber(clock[2]) / 1e6
+
+local function stamp(time)
+  return string.format('%.6f', time)
+end
+
+local function job_key(id)
+  return PREFIX .. 'job:' .. id
+end
+
+local function field(id, name)
+  return redis.call('HGET', job_key(id), name)
+end
+
+local function queued_key(queue)
+  return PREFIX .. 'queued:' .. queue
+end
+
+local function running_key(queue)
+  return PREFIX .. 'running:' .. queue
+end
+
+local function record(id)
+  return redis.call('HGETALL', job_key(id))
+end
+
+local function tell(id)
+  redis.call('PUBLISH', CHANNEL, id)
+end
+
+local function add_event(id, type, name, payload)
+  local entry = { 'type', type, 'at', stamp(now) }
+  if name then
+    entry[#entry + 1] = name
+    entry[#entry + 1] = payload
+  end
+  redis.call('XADD', PREFIX .. 'events:' .. id, 'MAXLEN', '~', EVENTS_KEPT, '*', unpack(entry))
+  tell(id)
+end
+
+-- Only the holder of the current token may write: a worker that was taken for dead and comes back cannot.
+local function holds(id, token)
+  local values = redis.call('HMGET', job_key(id), 'state', 'token')
+  return values[1] == 'running' and values[2] == token
+end
+
+local function finish(id, state, name, payload)
+  local queue = field(id, 'queue')
+  redis.call('ZREM', queued_key(queue), id)
+  redis.call('ZREM', running_key(queue), id)
+  redis.call('ZADD', PREFIX .. 'ended', stamp(now), id)
+  redis.call('HSET', job_key(id), 'state', state, 'finished_at', stamp(now))
+  if name then
+    redis.call('HSET', job_key(id), name, payload)
+  end
+  add_event(id, state, name, payload)
+end
+
+local function start(id, worker, seconds)
+  local queue = field(id, 'queue')
+  local token = redis.call('INCR', PREFIX .. 'tokens')
+  redis.call('ZREM', queued_key(queue), id)
+  redis.call('ZADD', running_key(queue), stamp(now + seconds), id)
+  redis.call('HINCRBY', job_key(id), 'attempts', 1)
+  redis.call('HSET', job_key(id), 'state', 'running', 'worker', worker, 'token', token, 'started_at', stamp(now))
+  add_event(id, 'running')
+end
+
+local function queue_again(id)
+  if field(id, 'cancel_requested') then
+    finish(id, 'cancelled')
+    return
+  end
+  local queue = field(id, 'queue')
+  redis.call('ZREM', running_key(queue), id)
+  redis.call('ZADD', queued_key(queue), field(id, 'seq'), id)
+  redis.call('HDEL', job_key(id), 'worker', 'token', 'started_at', 'progress')
+  redis.call('HSET', job_key(id), 'state', 'queued', 'published_at', 0)
+  add_event(id, 'queued')
+end
+
+local function lose(id, max_attempts, failure)
+  if tonumber(field(id, 'attempts')) >= max_attempts and not field(id, 'cancel_requested') then
+    finish(id, 'failed', 'failure', failure)
+  else
+    queue_again(id)
+  end
+end
+
+local function give_back(id)
+  redis.call('HINCRBY', job_key(id), 'attempts', -1)
+  queue_again(id)
+end
+
+-- Ids whose lease belongs to `worker`, or, with a list of the living, to a dead process of `node`.
+local function leases_of(matches)
+  local found = {}
+  for _, queue in ipairs(QUEUES) do
+    for _, id in ipairs(redis.call('ZRANGE', running_key(queue), 0, -1)) do
+      if matches(field(id, 'worker')) then
+        found[#found + 1] = id
+      end
+    end
+  end
+  return found
+end
+
+local function dead_of(node, living)
+  return function(worker)
+    return worker and string.sub(worker, 1, #node + 1) == node .. ':' and not living[worker]
+  end
+end
+
+local function withdraw(matches)
+  for _, worker in ipairs(redis.call('ZRANGE', PREFIX .. 'workers', 0, -1)) do
+    if matches(worker) then
+      redis.call('ZREM', PREFIX .. 'workers', worker)
+      redis.call('HDEL', PREFIX .. 'worker-info', worker)
+    end
+  end
+end
+
+local commands = {}
+
+-- {'new' | 'existing', record} | {'conflict'} | {'full', seconds until there may be room}
+function commands.submit(id, queue, kind, owner, fingerprint, request, limit)
+  local known = redis.call('HMGET', job_key(id), 'owner', 'fingerprint')
+  if known[1] then
+    if known[1] ~= owner or known[2] ~= fingerprint then
+      return { 'conflict' }
+    end
+    return { 'existing', record(id) }
+  end
+  if redis.call('ZCARD', queued_key(queue)) >= tonumber(limit) then
+    -- The oldest job has waited for about as long as the whole queue takes; come back when a quarter is done.
+    local oldest = redis.call('ZRANGE', queued_key(queue), 0, 0)[1]
+    return { 'full', stamp((now - tonumber(field(oldest, 'created_at'))) / 4) }
+  end
+  local seq = redis.call('INCR', PREFIX .. 'sequence')
+  redis.call('HSET', job_key(id), 'id', id, 'queue', queue, 'kind', kind, 'owner', owner, 'fingerprint', fingerprint,
+    'request', request, 'state', 'queued', 'attempts', 0, 'created_at', stamp(now), 'seq', seq,
+    'published_at', stamp(now))
+  redis.call('ZADD', queued_key(queue), seq, id)
+  redis.call('ZADD', PREFIX .. 'owned:' .. owner, seq, id)
+  add_event(id, 'queued')
+  return { 'new', record(id) }
+end
+
+-- The record with its new token, or false. Who asks again for what it holds gets the same lease: the first
+-- answer may have been lost on the way.
+function commands.lease(id, worker, seconds)
+  local values = redis.call('HMGET', job_key(id), 'state', 'worker')
+  if values[1] == 'queued' then
+    start(id, worker, tonumber(seconds))
+    return record(id)
+  elseif values[1] == 'running' and values[2] == worker then
+    return record(id)
+  end
+  return false
+end
+
+-- Records of up to `limit` waiting jobs, oldest first. A job that has lost a worker before is left out: it may
+-- be what killed it, so it runs alone and takes nobody with it.
+function commands.lease_waiting(queue, kind, limit, worker, seconds)
+  local leased = {}
+  for _, id in ipairs(redis.call('ZRANGE', queued_key(queue), 0, -1)) do
+    if #leased >= tonumber(limit) then
+      break
+    end
+    local values = redis.call('HMGET', job_key(id), 'kind', 'attempts')
+    if values[1] == kind and values[2] == '0' then
+      start(id, worker, tonumber(seconds))
+      leased[#leased + 1] = record(id)
+    end
+  end
+  return leased
+end
+
+function commands.renew(id, token, seconds)
+  if not holds(id, token) then
+    return 'lost'
+  end
+  redis.call('ZADD', running_key(field(id, 'queue')), stamp(now + tonumber(seconds)), id)
+  return field(id, 'cancel_requested') and 'cancel-requested' or 'held'
+end
+
+function commands.progress(id, token, progress)
+  if not holds(id, token) then
+    return 0
+  end
+  redis.call('HSET', job_key(id), 'progress', progress)
+  add_event(id, 'progress', 'progress', progress)
+  return 1
+end
+
+-- 1 also when this very lease has ended the job before: the first answer may have been lost on the way.
+function commands.finish(id, token, state, name, payload)
+  if holds(id, token) then
+    finish(id, state, name, payload)
+    return 1
+  end
+  local values = redis.call('HMGET', job_key(id), 'state', 'token')
+  return values[1] == state and values[2] == token and 1 or 0
+end
+
+function commands.release(id, token)
+  if not holds(id, token) then
+    return 0
+  end
+  give_back(id)
+  return 1
+end
+
+function commands.cancel(id)
+  local state = field(id, 'state')
+  if state == 'queued' then
+    finish(id, 'cancelled')
+  elseif state == 'running' then
+    redis.call('HSET', job_key(id), 'cancel_requested', 1)
+    tell(id)
+  end
+  return record(id)
+end
+
+-- Leases of processes of `node` that are not among the living are lost now, without waiting for their time.
+function commands.bury(node, max_attempts, failure, ...)
+  local living = {}
+  for _, worker in ipairs({ ... }) do
+    living[worker] = true
+  end
+  local lost = leases_of(dead_of(node, living))
+  for _, id in ipairs(lost) do
+    lose(id, tonumber(max_attempts), failure)
+  end
+  withdraw(dead_of(node, living))
+  return lost
+end
+
+-- A node that stops in good order gives back what its processes hold; no attempt is counted.
+function commands.leave(node)
+  local held = leases_of(dead_of(node, {}))
+  for _, id in ipairs(held) do
+    give_back(id)
+  end
+  withdraw(dead_of(node, {}))
+  return held
+end
+
+-- {lost ids, {id, queue of jobs to publish, ...}, removed ids}
+function commands.sweep(seconds, max_attempts, failure, grace, patience, ttl)
+  local last = tonumber(redis.call('GET', PREFIX .. 'swept') or now)
+  redis.call('SET', PREFIX .. 'swept', stamp(now))
+  -- Nobody swept for a while: this server was away, and nobody could renew. Every lease starts anew.
+  local away = now - last > tonumber(grace)
+  local lost, unpublished, removed = {}, {}, {}
+
+  for _, queue in ipairs(QUEUES) do
+    if away then
+      for _, id in ipairs(redis.call('ZRANGE', running_key(queue), 0, -1)) do
+        redis.call('ZADD', running_key(queue), stamp(now + tonumber(seconds)), id)
+      end
+    end
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key(queue), '-inf', stamp(now))) do
+      lose(id, tonumber(max_attempts), failure)
+      lost[#lost + 1] = id
+    end
+    -- Celery keeps a queue's messages in a list of that name. Where it is empty, a job that has waited for longer
+    -- than a message takes from here to there has lost its message; where it is not, only the first in line is
+    -- looked at, and with more patience.
+    local empty = redis.call('LLEN', queue) == 0
+    for rank, id in ipairs(redis.call('ZRANGE', queued_key(queue), 0, -1)) do
+      local age = now - tonumber(field(id, 'published_at'))
+      if age >= now or (empty and age > tonumber(grace)) or (rank == 1 and age > tonumber(patience)) then
+        redis.call('HSET', job_key(id), 'published_at', stamp(now))
+        unpublished[#unpublished + 1] = id
+        unpublished[#unpublished + 1] = queue
+      end
+    end
+  end
+
+  local ended = PREFIX .. 'ended'
+  local old = stamp(now - tonumber(ttl))
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', ended, '-inf', old, 'LIMIT', 0, REMOVED_AT_ONCE)) do
+    redis.call('ZREM', ended, id)
+    redis.call('ZREM', PREFIX .. 'owned:' .. field(id, 'owner'), id)
+    redis.call('DEL', job_key(id), PREFIX .. 'events:' .. id)
+    removed[#removed + 1] = id
+  end
+  return { lost, unpublished, removed }
+end
+
+-- For each queue: name, waiting, running, seconds that the oldest has waited
+function commands.stats()
+  local answer = {}
+  for _, queue in ipairs(QUEUES) do
+    local oldest = redis.call('ZRANGE', queued_key(queue), 0, 0)[1]
+    local age = oldest and now - tonumber(field(oldest, 'created_at')) or 0
+    answer[#answer + 1] = { queue, redis.call('ZCARD', queued_key(queue)), redis.call('ZCARD', running_key(queue)),
+      stamp(age) }
+  end
+  return answer
+end
+
+function commands.announce(worker, info, ttl)
+  redis.call('ZADD', PREFIX .. 'workers', stamp(now + tonumber(ttl)), worker)
+  redis.call('HSET', PREFIX .. 'worker-info', worker, info)
+  return 1
+end
+
+function commands.workers()
+  local fresh = {}
+  for _, worker in ipairs(redis.call('ZRANGE', PREFIX .. 'workers', 0, -1)) do
+    if tonumber(redis.call('ZSCORE', PREFIX .. 'workers', worker)) > now then
+      fresh[#fresh + 1] = redis.call('HGET', PREFIX .. 'worker-info', worker)
+    else
+      redis.call('ZREM', PREFIX .. 'workers', worker)
+      redis.call('HDEL', PREFIX .. 'worker-info', worker)
+    end
+  end
+  return fresh
+end
+
+return commands[ARGV[1]](unpack(ARGV, 2))

@@ -1,0 +1,319 @@
+"""The record of every job: who waits, who runs, on which lease, and how it ended.
+
+A job is accepted when it stands here. A worker may run it while it holds a
+lease, which it renews; a lease that runs out puts the job back in its queue.
+Each lease has a token of its own, and only the current token may write, so a
+worker that was taken for dead and comes back does no harm. Every transition is
+one atomic script (`ledger.lua`), which also keeps the clock.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+from pydantic import Field
+
+from worker.contracts import (
+    INFERENCE_QUEUE,
+    TRAINING_QUEUE,
+    Contract,
+    Event,
+    Failure,
+    Job,
+    JobRequest,
+    JobState,
+    Progress,
+    Result,
+    TrainingRequest,
+)
+from worker.settings import WorkerSettings
+
+CHANNEL: Final = "jobs"
+"""Here the id of a job is published whenever something happened to it."""
+
+_PREFIX: Final = "inpaint:"
+_SCRIPT: Final = Path(__file__).with_name("ledger.lua").read_text()
+_EVENT_ID: Final = re.compile(r"\d{1,20}(-\d{1,20})?")
+_BLOCK_AT_MOST_MS: Final = 4000  # below the client's socket timeout
+_RETRY_AFTER_AT_MOST: Final = 60
+
+
+class UnknownJobError(LookupError):
+    """No job goes by this id: there never was one, or it ended so long ago that it was removed."""
+
+
+class QueueFullError(RuntimeError):
+    """As many jobs wait as may; try again after `retry_after` seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"The queue is full. Try again in {retry_after} s.")
+        self.retry_after = retry_after
+
+
+class IdempotencyConflictError(RuntimeError):
+    """A job with this id exists, and it was another request or another owner's."""
+
+
+class RenewState(StrEnum):
+    """What a worker hears when it renews a lease."""
+
+    HELD = "held"
+    CANCEL_REQUESTED = "cancel-requested"
+    """Still held, but nobody wants the result: stop and `acknowledge_cancel`."""
+    LOST = "lost"
+    """The job went to somebody else, or has ended: stop, and write nothing."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to run `job`, and to write about it, until the lease is lost."""
+
+    job: Job
+    token: str
+    worker: str
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first worker that runs it."""
+        return self.job.attempts
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """What a sweep found, by job id."""
+
+    lost: Sequence[str]
+    """Leases that ran out: the job is queued again, or failed as `worker-lost`."""
+    unpublished: Sequence[tuple[str, str]]
+    """(job, queue): a queued job without a message on its way. The caller publishes it."""
+    removed: Sequence[str]
+    """Ended long ago and no longer in the ledger. The caller deletes its files."""
+
+
+@dataclass(frozen=True)
+class QueueStats:
+    """How busy a queue is."""
+
+    waiting: int
+    running: int
+    oldest_seconds: float
+    """How long the job that is next has waited; 0 when none waits."""
+
+
+class WorkerInfo(Contract):
+    """What a worker process says about itself every few seconds."""
+
+    id: str
+    queue: str
+    device: str = ""
+    models: list[str] = Field(default_factory=list, description="`NAME@VERSION` of the networks in its memory.")
+    loading_seconds: float = Field(default=0.0, description="From its start until it could take a job.")
+
+
+def queue_of(request: JobRequest) -> str:
+    """The queue that takes such a request."""
+    return TRAINING_QUEUE if isinstance(request, TrainingRequest) else INFERENCE_QUEUE
+
+
+class Ledger:
+    """All methods may be called from any thread or process; each raises one of `connection.OUTAGES` without a broker.
+
+    `client` must decode its answers to str (`worker.connection.connect`).
+    """
+
+    def __init__(self, client: redis.Redis, settings: WorkerSettings) -> None:
+        self._client = client
+        self._script = client.register_script(_SCRIPT)
+        self._limit = settings.queue_limit
+        self._lease_seconds = settings.lease_seconds
+        self._max_attempts = settings.max_attempts
+        self._ttl_seconds = settings.result_ttl_seconds
+        self._worker_lost = Failure(
+            type="worker-lost",
+            detail=f"{settings.max_attempts} workers were lost while they ran this job. It may need more memory than "
+            "they have; try a smaller picture.",
+        ).model_dump_json()
+
+    # For those who ask
+
+    def submit(self, job_id: str, request: JobRequest, *, owner: str = "", fingerprint: str = "") -> Job:
+        """Accept a job, or find it again: the same id, owner and fingerprint give the job that exists.
+
+        Raises QueueFullError, IdempotencyConflictError.
+        """
+        queue = queue_of(request)
+        answer = self._run(
+            "submit", job_id, queue, request.kind, owner, fingerprint, request.model_dump_json(), self._limit
+        )
+        match answer[0]:
+            case "conflict":
+                raise IdempotencyConflictError(f"Job '{job_id}' exists already and was another request.")
+            case "full":
+                raise QueueFullError(min(_RETRY_AFTER_AT_MOST, max(1, math.ceil(float(answer[1])))))
+        return _job(answer[1])
+
+    def get(self, job_id: str) -> Job:
+        """Raises UnknownJobError."""
+        record: Any = self._client.hgetall(f"{_PREFIX}job:{job_id}")
+        if not record:
+            raise UnknownJobError(f"There is no job '{job_id}'. Ended jobs are kept for a while, then removed.")
+        return _job(record)
+
+    def position(self, job_id: str) -> int | None:
+        """How many jobs of its queue are before it: 0 is next, None does not wait."""
+        queue: Any = self._client.hget(f"{_PREFIX}job:{job_id}", "queue")
+        rank: Any = self._client.zrank(f"{_PREFIX}queued:{queue}", job_id)
+        return None if rank is None else int(rank)
+
+    def recent(self, owner: str = "", limit: int = 50) -> list[Job]:
+        """The latest jobs of `owner`, newest first."""
+        ids: Any = self._client.zrange(f"{_PREFIX}owned:{owner}", 0, limit - 1, desc=True)
+        pipeline = self._client.pipeline(transaction=False)
+        for job_id in ids:
+            pipeline.hgetall(f"{_PREFIX}job:{job_id}")
+        return [_job(record) for record in pipeline.execute() if record]
+
+    def cancel(self, job_id: str) -> Job:
+        """Queued: it ends at once. Running: its worker is asked to stop. Ended: nothing. Raises UnknownJobError."""
+        record = self._run("cancel", job_id)
+        if not record:
+            raise UnknownJobError(f"There is no job '{job_id}'. Ended jobs are kept for a while, then removed.")
+        return _job(record)
+
+    def events(self, job_id: str, after: str = "0", block_ms: int | None = None) -> list[Event]:
+        """What happened to the job after the event of id `after`, oldest first.
+
+        With `block_ms`, waits up to so long (4 s at most) for the first one. An `after` that is no event's id counts
+        as the beginning. An unknown job has no events.
+        """
+        stream = f"{_PREFIX}events:{job_id}"
+        after = after if _EVENT_ID.fullmatch(after) else "0"
+        if block_ms is not None:
+            self._client.xread({stream: after}, block=max(1, min(block_ms, _BLOCK_AT_MOST_MS)), count=1)
+        entries: Any = self._client.xrange(stream, min=f"({after}")
+        return [_event(event_id, fields) for event_id, fields in entries]
+
+    def depth(self, queue: str) -> int:
+        """How many jobs wait in `queue`."""
+        waiting: Any = self._client.zcard(f"{_PREFIX}queued:{queue}")
+        return int(waiting)
+
+    def stats(self) -> dict[str, QueueStats]:
+        """By queue."""
+        return {queue: QueueStats(waiting, running, float(age)) for queue, waiting, running, age in self._run("stats")}
+
+    def workers(self) -> list[WorkerInfo]:
+        """The workers that announced themselves and have not fallen silent."""
+        return [WorkerInfo.model_validate_json(info) for info in self._run("workers")]
+
+    # For the worker that runs jobs
+
+    def lease(self, job_id: str, worker: str) -> Lease | None:
+        """The right to run a queued job; None when it has ended, is gone, or another worker has it."""
+        record = self._run("lease", job_id, worker, self._lease_seconds)
+        return _lease(record) if record else None
+
+    def lease_waiting(self, kind: str, limit: int, worker: str) -> list[Lease]:
+        """Up to `limit` more queued jobs of this kind, oldest first; jobs that lost a worker before are left out."""
+        queue = TRAINING_QUEUE if kind == "training" else INFERENCE_QUEUE
+        return [
+            _lease(record) for record in self._run("lease_waiting", queue, kind, limit, worker, self._lease_seconds)
+        ]
+
+    def renew(self, lease: Lease) -> RenewState:
+        """Hold the lease for another `lease_seconds`."""
+        return RenewState(self._run("renew", lease.job.id, lease.token, self._lease_seconds))
+
+    def progress(self, lease: Lease, progress: Progress) -> bool:
+        """Tell how far it is. False: the lease is lost and nothing was written; so for all that follow."""
+        return bool(self._run("progress", lease.job.id, lease.token, progress.model_dump_json()))
+
+    def succeed(self, lease: Lease, result: Result) -> bool:
+        """End the job; what `result.key` names must be stored before. May be repeated."""
+        return self._finish(lease, JobState.SUCCEEDED, "result", result.model_dump_json())
+
+    def fail(self, lease: Lease, failure: Failure) -> bool:
+        """End the job with the reason. May be repeated."""
+        return self._finish(lease, JobState.FAILED, "failure", failure.model_dump_json())
+
+    def acknowledge_cancel(self, lease: Lease) -> bool:
+        """End the job as cancelled. May be repeated."""
+        return self._finish(lease, JobState.CANCELLED)
+
+    def release(self, lease: Lease) -> bool:
+        """Put the job back in its place in the queue; this attempt does not count."""
+        return bool(self._run("release", lease.job.id, lease.token))
+
+    def announce(self, worker: str, info: WorkerInfo, ttl_seconds: float) -> None:
+        """Say that `worker` lives and what it has loaded; forgotten after `ttl_seconds`."""
+        self._run("announce", worker, info.model_dump_json(), ttl_seconds)
+
+    # For the process that watches over workers. A worker is named `NODE:PROCESS`.
+
+    def bury(self, node: str, living: Iterable[str]) -> list[str]:
+        """The leases of this node's workers that are not `living` are lost now; ids of their jobs."""
+        lost: list[str] = self._run("bury", node, self._max_attempts, self._worker_lost, *living)
+        return lost
+
+    def leave(self, node: str) -> list[str]:
+        """Release all that this node's workers hold, and withdraw their announcements; ids of the jobs."""
+        held: list[str] = self._run("leave", node)
+        return held
+
+    def sweep(self, grace_seconds: float | None = None, patience_seconds: float = 30) -> SweepReport:
+        """Find what was lost. Any number of processes may sweep at any time.
+
+        `grace_seconds` (a fifth of a lease if unset) is how long a message may take to its queue; when nobody swept
+        for so long, the broker was away, and leases start anew. `patience_seconds` is how long the first job in line
+        may wait while its queue has messages.
+        """
+        grace = self._lease_seconds / 5 if grace_seconds is None else grace_seconds
+        lost, unpublished, removed = self._run(
+            "sweep",
+            self._lease_seconds,
+            self._max_attempts,
+            self._worker_lost,
+            grace,
+            patience_seconds,
+            self._ttl_seconds,
+        )
+        return SweepReport(lost, list(zip(unpublished[::2], unpublished[1::2], strict=True)), removed)
+
+    def _finish(self, lease: Lease, state: JobState, *payload: str) -> bool:
+        return bool(self._run("finish", lease.job.id, lease.token, state.value, *payload))
+
+    def _run(self, command: str, *arguments: str | float) -> Any:
+        return self._script(args=[command, *arguments])
+
+
+_JSON_FIELDS: Final = {"request", "progress", "failure", "result"}
+
+
+def _fields(record: Any) -> dict[str, str]:
+    """Of a hash: a dict from HGETALL, a flat list from the script."""
+    return record if isinstance(record, dict) else dict(zip(record[::2], record[1::2], strict=True))
+
+
+def _parsed(fields: dict[str, str], known: Iterable[str]) -> dict[str, Any]:
+    return {
+        name: json.loads(value) if name in _JSON_FIELDS else value for name, value in fields.items() if name in known
+    }
+
+
+def _job(record: Any) -> Job:
+    return Job.model_validate(_parsed(_fields(record), Job.model_fields))
+
+
+def _lease(record: Any) -> Lease:
+    fields = _fields(record)
+    return Lease(_job(fields), fields["token"], fields["worker"])
+
+
+def _event(event_id: str, fields: dict[str, str]) -> Event:
+    return Event.model_validate({"id": event_id, **_parsed(fields, Event.model_fields)})

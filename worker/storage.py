@@ -1,0 +1,94 @@
+"""Where pictures in flight and results lie: bytes by key, on a disk that API and workers share.
+
+Keys are `inputs/JOB/image`, `inputs/JOB/mask` and `results/JOB`.
+"""
+
+import os
+import re
+import time
+from pathlib import Path
+from uuid import uuid4
+
+_KEY = re.compile(r"[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
+_UNFINISHED = ".put-"
+
+
+class MissingObjectError(LookupError):
+    """Nothing is stored under this key: it was never put, it was deleted, or it has expired."""
+
+
+class Storage:
+    """Bytes by key below `root`. Any number of processes may use the same `root` at once.
+
+    A key is lower-case letters, digits, `.`, `_` and `-`, in parts joined by `/`; a part does not start with a dot.
+    Every method raises ValueError for another key.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, key: str, content: bytes) -> None:
+        """Store `content`; a reader sees all of it or what was there before."""
+        path = self._path(key)
+        temporary = path.with_name(f"{_UNFINISHED}{uuid4().hex}")
+        try:
+            self._write(temporary, content)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def get(self, key: str) -> bytes:
+        """What was put under `key`. Raises MissingObjectError."""
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise MissingObjectError(f"Nothing is stored under '{key}'.") from error
+
+    def exists(self, key: str) -> bool:
+        """Whether `get` would find something."""
+        return self._path(key).is_file()
+
+    def delete(self, key: str) -> None:
+        """Remove what is stored under `key`, if anything is."""
+        self._path(key).unlink(missing_ok=True)
+
+    def expire(self, older_than_seconds: float) -> int:
+        """Remove what was put longer ago than this, unfinished writes and empty folders; the number of files removed.
+
+        What a job needs is deleted when the job is; this catches what a killed process left behind.
+        """
+        removed = 0
+        limit = time.time() - older_than_seconds
+        for folder, _, names in os.walk(self._root, topdown=False):
+            for path in (Path(folder, name) for name in names):
+                try:
+                    if path.stat().st_mtime < limit:
+                        path.unlink()
+                        removed += 1
+                except FileNotFoundError:
+                    continue  # another process expires at the same time
+            self._remove_if_empty(Path(folder), limit)
+        return removed
+
+    def _path(self, key: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"'{key}' is not a storage key.")
+        return self._root / key
+
+    def _write(self, path: Path, content: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.write_bytes(content)
+        except FileNotFoundError:  # `expire` of another process took the folder, which was still empty
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def _remove_if_empty(self, folder: Path, limit: float) -> None:
+        if folder == self._root:
+            return
+        try:
+            if folder.stat().st_mtime < limit:
+                folder.rmdir()
+        except OSError:
+            return  # not empty, or gone: both are fine
