@@ -1,5 +1,7 @@
 """How a network is run: device, precision, memory format. The one place that decides it."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -30,7 +32,9 @@ class CompletionEngine:
 
     def __init__(self, network: CompletionNetwork, device: torch.device) -> None:
         self.device = device
-        self._network = _fold_batch_norm(network).to(device, memory_format=torch.channels_last)
+        # On a CPU a batch costs as much as its pictures one by one, and a picture's bytes would depend on the others'.
+        self.batch_limit = 1 if device.type == "cpu" else 16
+        self._network = _fold_batch_norm(network).to(device).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
@@ -40,9 +44,17 @@ class CompletionEngine:
         return out.float().cpu()
 
 
-def _fold_batch_norm(network: CompletionNetwork) -> nn.Module:
-    for block in network.layers.values():
+def _fold_batch_norm(network: CompletionNetwork) -> CompletionNetwork:
+    """A copy of `network` in which each batch norm is part of the convolution before it."""
+    folded = copy.deepcopy(network)
+    for block in folded.blocks():
         if isinstance(block.norm, nn.BatchNorm2d):
-            block.conv = fuse_conv_bn_eval(block.conv, block.norm, transpose=isinstance(block.conv, nn.ConvTranspose2d))
+            block.conv = _fuse(block.conv, block.norm)
             block.norm = nn.Identity()
-    return network
+    return folded
+
+
+def _fuse(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> nn.Conv2d | nn.ConvTranspose2d:
+    if isinstance(conv, nn.ConvTranspose2d):
+        return fuse_conv_bn_eval(conv, norm, transpose=True)
+    return fuse_conv_bn_eval(conv, norm)

@@ -5,6 +5,7 @@ Completion", SIGGRAPH 2017, section 3.2 and table 1. Fully convolutional: it
 takes any height and width that are multiples of `STRIDE`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,11 +15,11 @@ from torch import Tensor, nn
 STRIDE = 4
 """Height and width of the input must be multiples of this: two layers halve, two double."""
 
-RECEPTIVE_FIELD = 295
-"""Pixels of the input, along one side, that one output pixel can depend on."""
+RECEPTIVE_FIELD = 303
+"""Pixels of the input, along one side, that one output pixel can depend on (299 or 303, by its place in the stride)."""
 
-MARGIN = 148
-"""Context on each side of a hole after which more context changes nothing (half the field, rounded up to STRIDE)."""
+MARGIN = 156
+"""Context on each side of a hole after which more context changes nothing: the field's longer arm is 153 pixels."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Block(nn.Module):
 
     def __init__(self, layer: Layer, channels_in: int, *, is_output: bool) -> None:
         super().__init__()
-        self.conv: nn.Module
+        self.conv: nn.Conv2d | nn.ConvTranspose2d
         if layer.kind == "up":
             self.conv = nn.ConvTranspose2d(channels_in, layer.channels, layer.kernel, layer.stride, padding=1)
         else:
@@ -92,6 +93,12 @@ class CompletionNetwork(nn.Module):
             self.layers[str(number)] = Block(layer, channels, is_output=number == len(LAYERS))
             channels = layer.channels
         self.register_buffer("mean_pixel", torch.full((3,), 0.5))
+
+    def blocks(self) -> Iterator[Block]:
+        """The layers in the order in which they run."""
+        for block in self.layers.values():
+            assert isinstance(block, Block)  # nosec B101 - tells the type checker what __init__ put there
+            yield block
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         """Complete a batch of images.

@@ -1,0 +1,167 @@
+"""Complete a picture: image and mask in, image with its holes filled out.
+
+    group the holes -> choose for each group what the network sees -> run the
+    network -> join to the surroundings -> put back, at the picture's own scale
+
+Outside the mask nothing changes, and nothing inside it is ever read. One
+completion is a generator that asks for network runs, so several can share a
+batch (`complete_many`) and all of it stops at a word (`cancelled`).
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.glcic.blend import Blend, blend
+from models.glcic.geometry import Box, Canvas, Mask, Pixels, group_holes
+from models.glcic.network import MARGIN
+from models.glcic.views import Strategy, choose_view
+
+Progress = Callable[[int, int], None]
+"""Called with the number of finished network runs and of all of them."""
+
+TILE = 512
+"""Larger canvases are computed in tiles of this side, plus the receptive field around them: the same result."""
+
+
+class Cancelled(Exception):  # noqa: N818 - an outcome that was asked for, not an error
+    """`cancelled()` turned true before the picture was finished."""
+
+
+class Engine(Protocol):
+    """What runs the network; see models.engine.CompletionEngine."""
+
+    @property
+    def batch_limit(self) -> int:
+        """Most canvases of one shape that it gains by taking at once."""
+        ...
+
+    def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
+        """(B, 3, H, W) and (B, 1, H, W) float32 on the CPU in, (B, 3, H, W) float32 on the CPU out."""
+        ...
+
+
+@dataclass(frozen=True)
+class CompletionTask:
+    """One picture to complete, as `complete` takes it."""
+
+    image: Pixels
+    mask: Mask
+    strategy: Strategy = "auto"
+    blend: Blend = "feather"
+    on_progress: Progress | None = None
+    cancelled: Callable[[], bool] | None = None
+
+
+Outcome = Pixels | Exception
+"""What became of a task among several: its picture, or why there is none."""
+
+_Run = tuple[Canvas, Mask]
+_Completion = Generator[_Run, Canvas, Pixels]
+
+
+def complete(
+    image: Pixels,
+    mask: Mask,
+    engine: Engine,
+    *,
+    strategy: Strategy = "auto",
+    blend: Blend = "feather",
+    on_progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Pixels:
+    """Fill the holes of one picture.
+
+    image: (H, W, 3) uint8, RGB, any size from 1x1. mask: (H, W) bool, True =
+    fill; may be empty or full. strategy: what the network sees, see
+    `models.glcic.views.choose_view`. blend: how the hole is joined, see
+    `models.glcic.blend.blend`. on_progress: called with finished and all steps.
+    cancelled: asked before each network run.
+
+    Returns a new (H, W, 3) uint8 picture, equal to `image` outside the mask;
+    the same input gives the same bytes. Raises Cancelled, and ValueError when
+    shapes or types are not as above.
+    """
+    outcome = complete_many([CompletionTask(image, mask, strategy, blend, on_progress, cancelled)], engine)[0]
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def complete_many(tasks: Sequence[CompletionTask], engine: Engine) -> list[Outcome]:
+    """Complete several pictures; network runs of equal shape share a batch where the engine gains by it.
+
+    The outcome of a task does not fail with another's: it is its picture, or
+    the exception that `complete` would have raised for it.
+    """
+    outcomes: list[Outcome | None] = [None] * len(tasks)
+    completions = [_complete(task) for task in tasks]
+    waiting: dict[int, _Run] = {}
+
+    def advance(number: int, answer: Canvas | None) -> None:
+        try:
+            waiting[number] = next(completions[number]) if answer is None else completions[number].send(answer)
+        except StopIteration as end:
+            outcomes[number] = end.value
+        except (Cancelled, ValueError) as error:
+            outcomes[number] = error
+
+    for number in range(len(tasks)):
+        advance(number, None)
+    while waiting:
+        shape = next(iter(waiting.values()))[1].shape
+        batch = [number for number, run in waiting.items() if run[1].shape == shape][: max(1, engine.batch_limit)]
+        runs = [waiting.pop(number) for number in batch]
+        for number, answer in zip(batch, _run(runs, engine), strict=True):
+            advance(number, answer)
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _complete(task: CompletionTask) -> _Completion:
+    image, mask = task.image, task.mask
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"The image must be (H, W, 3) uint8, not {image.shape} {image.dtype}.")
+    if mask.shape != image.shape[:2] or mask.dtype != np.bool_:
+        raise ValueError(f"The mask must be {image.shape[:2]} bool like the image, not {mask.shape} {mask.dtype}.")
+    result = image.copy()
+    plan = [(box, choose_view(mask, box, task.strategy)) for box in group_holes(mask)]
+    total = sum(len(_tiles(view.canvas_size)) for _, view in plan)
+    done = 0
+    for box, view in plan:
+        canvas, hole = view.take(image, mask)
+        completed = np.zeros_like(canvas)
+        for tile in _tiles(view.canvas_size):
+            if hole[tile.slices].any():
+                if task.cancelled is not None and task.cancelled():
+                    raise Cancelled
+                # With the receptive field around it a tile comes out as if the whole canvas had been computed.
+                around = tile.grown(MARGIN, view.canvas_size)
+                answer = yield canvas[around.slices], hole[around.slices]
+                top, left = tile.top - around.top, tile.left - around.left
+                completed[tile.slices] = answer[top : top + tile.height, left : left + tile.width]
+            done += 1
+            if task.on_progress is not None:
+                task.on_progress(done, total)
+        patch = view.put_back(blend(canvas, hole, completed, task.blend), box)
+        inside = mask[box.slices]
+        result[box.slices][inside] = np.rint(np.clip(patch[inside], 0, 1) * 255).astype(np.uint8)
+    return result
+
+
+def _tiles(size: tuple[int, int]) -> list[Box]:
+    height, width = size
+    return [
+        Box(top, left, min(top + TILE, height), min(left + TILE, width))
+        for top in range(0, height, TILE)
+        for left in range(0, width, TILE)
+    ]
+
+
+def _run(runs: list[_Run], engine: Engine) -> list[Canvas]:
+    image = torch.from_numpy(np.stack([canvas.transpose(2, 0, 1) for canvas, _ in runs]))
+    mask = torch.from_numpy(np.stack([hole[None].astype(np.float32) for _, hole in runs]))
+    return [answer.numpy().transpose(1, 2, 0) for answer in engine(image, mask)]
