@@ -1,0 +1,523 @@
+"""Training of GLCIC: Iizuka et al. 2017, section 4.
+
+Three phases at each picture size: the completion network alone (squared error in
+the hole), the discriminators alone, both. The `cpu` preset grows the pictures from
+64 over 128 to 160; the network is fully convolutional and keeps its weights.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from models.engine import prepare_process
+from models.glcic.discriminator import ContextDiscriminator
+from models.glcic.network import STRIDE, CompletionNetwork, composite
+from models.training import loop, moves, processes
+from models.training.data import Pictures, open_pictures, positions
+from models.training.ema import Average, Network
+from models.training.errors import DataError, TrainingError
+from models.training.holes import Hole, HoleKind, HoleShape, patch_hole, sample_hole
+from models.training.options import Options
+from models.training.report import ACCURACY, grid
+
+Phase = Literal["completion", "discriminator", "joint"]
+
+PREVIEWED = 8
+"""Pictures in a preview."""
+
+
+class GlcicOptions(Options):
+    """How a GLCIC run is made."""
+
+    sizes: tuple[int, ...] = Field(description="Sides of the pictures, stage by stage.")
+    completion_steps: tuple[int, ...] = Field(description="Per stage: steps of the completion network alone.")
+    discriminator_steps: tuple[int, ...] = Field(description="Per stage: steps of the discriminators alone.")
+    joint_steps: tuple[int, ...] = Field(description="Per stage: steps of both.")
+    optimiser: Literal["adadelta", "adamw"] = Field(default="adadelta", description="AdaDelta as the paper, or AdamW.")
+    lr: float = Field(default=1.0, gt=0, description="Learning rate of the completion network.")
+    discriminator_lr: float = Field(default=1.0, gt=0, description="Learning rate of the discriminators.")
+    final_lr: float = Field(default=1.0, gt=0, le=1, description="Share of `lr` left at a stage's end (cosine decay).")
+    warmup: int = Field(default=0, ge=0, description="Steps over which `lr` rises at the start of a stage.")
+    weight_decay: float = Field(default=0.0, ge=0, description="Of AdamW.")
+    adversarial: float = Field(default=4e-4, ge=0, description="Weight of the adversarial loss; alpha in the paper.")
+    real_label: float = Field(default=1.0, gt=0.5, le=1, description="Target for real pictures; below 1 smooths.")
+    holes: dict[HoleKind, float] = Field(description="Kinds of holes and their weights in the mix.")
+    patch: float = Field(default=0.6, gt=0, le=1, description="Local patch, as a share of the side.")
+    smallest_hole: float = Field(default=0.3, gt=0, le=1, description="Smallest side of a box in the patch, likewise.")
+    largest_hole: float = Field(default=0.6, gt=0, le=1, description="Largest side of a box in the patch, likewise.")
+    moved: float = Field(default=0.0, ge=0, le=1, description="Share of pictures that are scaled, turned and shifted.")
+    move_scale: tuple[float, float] = Field(default=(0.7, 1.8), description="Smallest and largest magnification.")
+    move_shift: float = Field(default=0.2, ge=0, le=0.5, description="Most shift, as a share of the side.")
+    move_degrees: float = Field(default=20.0, ge=0, le=180, description="Most rotation either way.")
+    mirrored: bool = Field(default=True, description="Show every other picture as its mirror image.")
+    validation_pictures: int = Field(default=128, ge=1, description="Held-out pictures measured each time.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        stages = (self.completion_steps, self.discriminator_steps, self.joint_steps)
+        if not self.sizes or any(len(steps) != len(self.sizes) for steps in stages):
+            raise ValueError("sizes, completion_steps, discriminator_steps and joint_steps need one entry per stage")
+        if any(size % STRIDE or not 16 <= size <= 512 for size in self.sizes):
+            raise ValueError(f"sizes must be multiples of {STRIDE} from 16 to 512")
+        if list(self.sizes) != sorted(self.sizes):
+            raise ValueError("sizes must not shrink: pictures grow from stage to stage")
+        if any(count < 0 for steps in stages for count in steps) or sum(map(sum, stages)) == 0:
+            raise ValueError("steps must not be negative, and at least one phase needs some")
+        if not self.holes or any(weight < 0 for weight in self.holes.values()) or sum(self.holes.values()) <= 0:
+            raise ValueError("holes needs at least one kind with a positive weight")
+        if not self.smallest_hole <= self.largest_hole <= self.patch:
+            raise ValueError("smallest_hole <= largest_hole <= patch must hold")
+        if not 0.1 <= self.move_scale[0] <= self.move_scale[1] <= 10:
+            raise ValueError("move_scale is (smallest, largest), each from 0.1 to 10")
+        return self
+
+
+PRESETS: dict[str, GlcicOptions] = {
+    # Section 4: Places2 at 256, holes of 96-128 in a 128 patch, 90k / 10k / to 500k steps of 96 pictures (all GPUs).
+    "paper": GlcicOptions(
+        batch_size=96,
+        sizes=(256,),
+        completion_steps=(90_000,),
+        discriminator_steps=(10_000,),
+        joint_steps=(400_000,),
+        holes={"patch": 1.0},
+        patch=0.5,
+        smallest_hole=0.375,
+        largest_hole=0.5,
+        log_every=100,
+        checkpoint_seconds=900,
+        preview_every=5000,
+        validate_every=10_000,
+        data_threads=8,
+    ),
+    # The course project: CelebA at 160, one hole of 48-96 in a 96 patch, or scattered missing pixels.
+    "course": GlcicOptions(
+        batch_size=16,
+        sizes=(160,),
+        completion_steps=(1000,),
+        discriminator_steps=(150,),
+        joint_steps=(4000,),
+        holes={"patch": 0.5, "scattered": 0.5},
+    ),
+    # The fastest way we know to a good model on two cores.
+    "cpu": GlcicOptions(
+        batch_size=16,
+        precision="bfloat16",
+        channels_last=True,
+        ema=0.999,
+        sizes=(64, 128, 160),
+        completion_steps=(8000, 5000, 3000),
+        discriminator_steps=(0, 0, 300),
+        joint_steps=(0, 0, 5000),
+        optimiser="adamw",
+        lr=5e-4,
+        discriminator_lr=2e-4,
+        final_lr=0.2,
+        warmup=200,
+        weight_decay=1e-4,
+        adversarial=2e-3,
+        real_label=0.9,
+        holes={"patch": 0.45, "box": 0.1, "stroke": 0.2, "scattered": 0.25},
+        moved=0.3,
+        move_scale=(0.75, 1.35),
+        move_shift=0.15,
+    ),
+}
+
+
+class Place(NamedTuple):
+    """Where in the plan a step lies."""
+
+    stage: int
+    size: int
+    phase: Phase
+    step: int
+    """Within the stage."""
+    steps: int
+    """Of the stage."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures with holes, and where the local discriminator looks."""
+
+    image: Tensor
+    """(B, 3, S, S) float32 in [0, 1]."""
+    mask: Tensor
+    """(B, 1, S, S) float32, 1 = fill."""
+    corners: tuple[tuple[int, int], ...]
+    """Top and left of each completed picture's patch."""
+    real_corners: tuple[tuple[int, int], ...]
+    """Likewise of each real picture's: anywhere."""
+
+
+class GlcicRecipe(loop.Recipe[Batch]):
+    """GLCIC for the loop."""
+
+    def __init__(
+        self,
+        options: GlcicOptions,
+        pictures: Pictures,
+        held_out: Pictures,
+        device: torch.device,
+        *,
+        init: Path | None = None,
+        name: str = "glcic",
+    ) -> None:
+        if len(pictures) < options.batch_size * processes.world():
+            raise DataError(f"{len(pictures)} pictures are fewer than one batch of {options.batch_size}.")
+        self.options: GlcicOptions = options
+        self.steps = sum(map(sum, (options.completion_steps, options.discriminator_steps, options.joint_steps)))
+        self._pictures = pictures
+        self._held_out = held_out
+        self._device = device
+        self._name = name
+        self._shape = HoleShape(options.patch, options.smallest_hole, options.largest_hole)
+        self._moves = moves.MoveRange(options.move_scale, options.move_shift, options.move_degrees)
+        self._rank, self._world = processes.rank(), processes.world()
+        torch.manual_seed(options.seed)
+        network = CompletionNetwork()
+        network.mean_pixel.copy_(torch.tensor(pictures.mean_pixel))
+        if init is not None:
+            load_initial(network, init)
+        self.network = _placed(network, device, options)
+        self.optimiser = _optimiser(self.network, options, options.lr)
+        self.average = Average(self.network, options.ema) if options.ema else None
+        self._stage = -1
+        self.discriminator: ContextDiscriminator | None = None
+        self.discriminator_optimiser: torch.optim.Optimizer | None = None
+
+    def place(self, step: int) -> Place:
+        """The stage, size and phase of `step`; past the end, of the last step."""
+        options, left = self.options, min(step, self.steps - 1)
+        plan = zip(
+            options.sizes, options.completion_steps, options.discriminator_steps, options.joint_steps, strict=True
+        )
+        for stage, (size, completion, discriminator, joint) in enumerate(plan):
+            total = completion + discriminator + joint
+            if left < total:
+                phase: Phase = "joint"
+                if left < completion + discriminator:
+                    phase = "completion" if left < completion else "discriminator"
+                return Place(stage, size, phase, left, total)
+            left -= total
+        raise AssertionError("a step before the last lies in some stage")
+
+    def phase(self, step: int) -> str:
+        place = self.place(step)
+        return f"{place.phase} {place.size}"
+
+    def batch(self, step: int) -> Batch:
+        options = self.options
+        size = self.place(step).size
+        rng = moves.generator(options.seed, self._rank, step)
+        chosen = positions(step, options.batch_size, len(self._pictures), options.seed, self._rank, self._world)
+        pixels = np.empty((len(chosen), size, size, 3), dtype=np.uint8)
+        for row, position in enumerate(chosen):
+            picture: npt.NDArray[np.uint8] = self._pictures.pixels[position]
+            if options.mirrored:
+                picture = np.ascontiguousarray(moves.mirror(rng, picture))
+            moved = rng.random() < options.moved
+            pixels[row] = moves.move(rng, picture, size, self._moves) if moved else moves.resize(picture, size)
+        drawn = [sample_hole(rng, size, options.holes, self._shape) for _ in chosen]
+        patch = self._shape.pixels(size)[0]
+        anywhere = rng.integers(0, size - patch + 1, (len(chosen), 2))
+        return Batch(
+            image=as_images(pixels),
+            mask=as_masks(drawn),
+            corners=tuple((hole.top, hole.left) for hole in drawn),
+            real_corners=tuple((int(top), int(left)) for top, left in anywhere),
+        )
+
+    def step(self, step: int, batch: Batch) -> loop.Figures:
+        place = self.place(step)
+        if place.stage != self._stage:
+            self._enter(place.stage)
+        self._set_rates(place)
+        image = batch.image.to(self._device, non_blocking=True)
+        mask = batch.mask.to(self._device, non_blocking=True)
+        if place.phase == "discriminator":
+            figures = self._discriminator_step(batch, image, self._frozen_completion(image, mask))
+        else:
+            figures = self._completion_step(batch, image, mask, joint=place.phase == "joint")
+            if self.average is not None:
+                self.average.update(self.network, step)
+        return figures
+
+    def _completion_step(self, batch: Batch, image: Tensor, mask: Tensor, *, joint: bool) -> loop.Figures:
+        self.network.train()
+        with self._autocast():
+            raw = self.network(image, mask).float()
+        completed = composite(raw, image, mask)
+        mse = hole_mse(raw, image, mask)
+        loss, figures = mse, {"hole_mse": mse.detach()}
+        if joint:
+            figures |= self._discriminator_step(batch, image, completed.detach())
+            assert self.discriminator is not None
+            self.discriminator.requires_grad_(False)  # so the generator's loss leaves no gradient in it
+            with self._autocast():
+                logits = self._judge(completed, batch.corners).float()
+            deceit = F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
+            self.discriminator.requires_grad_(True)
+            loss = mse + self.options.adversarial * deceit
+            figures["generator_loss"] = deceit.detach()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        processes.average_gradients(self.network)
+        self.optimiser.step()
+        processes.average_statistics(self.network)
+        return figures
+
+    def _frozen_completion(self, image: Tensor, mask: Tensor) -> Tensor:
+        self.network.eval()
+        with torch.no_grad(), self._autocast():
+            return composite(self.network(image, mask).float(), image, mask)
+
+    def _discriminator_step(self, batch: Batch, image: Tensor, completed: Tensor) -> loop.Figures:
+        """Real pictures against composites, never raw output: that would give the game away at the hole's border."""
+        assert self.discriminator is not None
+        assert self.discriminator_optimiser is not None
+        self.discriminator.train()
+        with self._autocast():
+            real = self._judge(image, batch.real_corners).float()
+            fake = self._judge(completed, batch.corners).float()
+        on_real = F.binary_cross_entropy_with_logits(real, torch.full_like(real, self.options.real_label))
+        on_fake = F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+        loss = on_real + on_fake
+        self.discriminator_optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        processes.average_gradients(self.discriminator)
+        self.discriminator_optimiser.step()
+        processes.average_statistics(self.discriminator)
+        right = ((real > 0).float().mean() + (fake < 0).float().mean()) / 2
+        return {"discriminator_loss": loss.detach(), ACCURACY: right.detach()}
+
+    def _judge(self, pictures: Tensor, corners: tuple[tuple[int, int], ...]) -> Tensor:
+        assert self.discriminator is not None
+        side = self.discriminator.patch
+        patches = torch.stack(
+            [
+                picture[:, top : top + side, left : left + side]
+                for picture, (top, left) in zip(pictures, corners, strict=True)
+            ]
+        )
+        logits: Tensor = self.discriminator(pictures, patches)
+        return logits
+
+    def _enter(self, stage: int) -> None:
+        """A new stage: discriminators for its size, which keep what they can of those before."""
+        self._stage = stage
+        size = self.options.sizes[stage]
+        if not self.options.discriminator_steps[stage] + self.options.joint_steps[stage]:
+            return
+        before = self.discriminator
+        torch.manual_seed(self.options.seed + 1 + stage)  # the same in every process
+        fresh = ContextDiscriminator(size, self._shape.pixels(size)[0])
+        if before is not None:
+            fresh.inherit(before)
+        self.discriminator = _placed(fresh, self._device, self.options)
+        self.discriminator_optimiser = _optimiser(
+            self.discriminator, self.options, self.options.discriminator_lr, adversary=True
+        )
+
+    def _set_rates(self, place: Place) -> None:
+        options = self.options
+        share = options.final_lr + (1 - options.final_lr) * 0.5 * (1 + np.cos(np.pi * place.step / place.steps))
+        if place.step < options.warmup:
+            share *= (place.step + 1) / options.warmup
+        for group in self.optimiser.param_groups:
+            group["lr"] = options.lr * float(share)
+        if self.discriminator_optimiser is not None:
+            for group in self.discriminator_optimiser.param_groups:
+                group["lr"] = options.discriminator_lr
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16")
+
+    def state_dict(self) -> dict[str, Any]:
+        state: dict[str, Any] = {
+            "stage": self._stage,
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        if self.average is not None:
+            state["average"] = self.average.network.state_dict()
+        if self.discriminator is not None and self.discriminator_optimiser is not None:
+            state["discriminator_size"] = self.discriminator.size
+            state["discriminator_patch"] = self.discriminator.patch
+            state["discriminator"] = self.discriminator.state_dict()
+            state["discriminator_optimiser"] = self.discriminator_optimiser.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._stage = state["stage"]
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.average is not None:
+            self.average.network.load_state_dict(state["average"] if "average" in state else state["network"])
+        if "discriminator" in state:
+            kept = ContextDiscriminator(state["discriminator_size"], state["discriminator_patch"])
+            kept.load_state_dict(state["discriminator"])
+            self.discriminator = _placed(kept, self._device, self.options)
+            self.discriminator_optimiser = _optimiser(
+                self.discriminator, self.options, self.options.discriminator_lr, adversary=True
+            )
+            self.discriminator_optimiser.load_state_dict(state["discriminator_optimiser"])
+
+    @property
+    def served(self) -> CompletionNetwork:
+        """What would be put into service: the average where there is one."""
+        return self.average.network if self.average is not None else self.network
+
+    def weights(self) -> dict[str, Tensor]:
+        return {
+            name: value for name, value in self.served.state_dict().items() if not name.endswith("num_batches_tracked")
+        }
+
+    @torch.no_grad()
+    def complete(self, image: Tensor, mask: Tensor) -> Tensor:
+        """(B, 3, S, S) composites by the network that would be served, in eval mode."""
+        network = self.served
+        training = network.training
+        network.eval()
+        image, mask = image.to(self._device), mask.to(self._device)
+        with self._autocast():
+            completed = composite(network(image, mask).float(), image, mask)
+        network.train(training)
+        return completed
+
+    def preview(self) -> npt.NDArray[np.uint8]:
+        """Three rows: held-out pictures with holes of every kind, completed, as they were."""
+        size = self.options.sizes[-1]
+        rng = np.random.default_rng(0)
+        chosen = [self._held_out.pixels[index] for index in range(min(PREVIEWED, len(self._held_out)))]
+        kinds: list[dict[HoleKind, float]] = [{kind: 1.0} for kind in sorted(self.options.holes)]
+        drawn = [sample_hole(rng, size, kinds[index % len(kinds)], self._shape) for index in range(len(chosen))]
+        pixels = np.stack([moves.resize(picture, size) for picture in chosen])
+        image, mask = as_images(pixels), as_masks(drawn)
+        completed = as_pixels(self.complete(image, mask))
+        holed = as_pixels(composite(self.network.mean_pixel.cpu().view(1, 3, 1, 1), image, mask))
+        return grid([list(holed), list(completed), list(pixels)])
+
+    def validate(self) -> dict[str, float]:
+        """The course's protocol on held-out pictures, unmoved: squared error over all hole pixels together, in dB."""
+        size = self.options.sizes[-1]
+        rng = np.random.default_rng(1)
+        error = area = absolute = 0.0
+        count = min(self.options.validation_pictures, len(self._held_out))
+        for start in range(0, count, self.options.batch_size):
+            rows = range(start, min(start + self.options.batch_size, count))
+            image = as_images(np.stack([moves.resize(self._held_out.pixels[row], size) for row in rows]))
+            mask = as_masks([patch_hole(rng, size, self._shape) for _ in rows])
+            difference = (self.complete(image, mask).cpu() - image).abs() * mask
+            error += float(difference.square().sum())
+            absolute += float(difference.sum())
+            area += 3 * float(mask.sum())
+        psnr = -10 * float(np.log10(max(error / area, 1e-10)))
+        return {f"hole_psnr_db_{size}": psnr, f"hole_l1_percent_{size}": 100 * absolute / area}
+
+    def about(self) -> loop.About:
+        options = self.options
+        sizes = ", ".join(str(size) for size in options.sizes)
+        licence = options.licence or self._pictures.licence or "Terms of the training pictures; not stated"
+        return loop.About(
+            family="glcic",
+            name=self._name,
+            title=f"GLCIC completion network ({self._pictures.description.split(',')[0]})",
+            description="Completes holes in pictures of the kind it was trained on.",
+            data=self._pictures.description,
+            licence=licence,
+            recipe=(
+                f"Sizes {sizes}; hole-normalised squared error, then both discriminators on logits with weight "
+                f"{options.adversarial:g}; {options.optimiser} {options.lr:g}, {options.precision}, batch "
+                f"{options.batch_size}; {options.moved:.0%} moved; holes {', '.join(sorted(options.holes))}"
+            ),
+            image_size=max(options.sizes),
+            options={},
+        )
+
+
+def hole_mse(raw: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+    """Squared error inside the hole, averaged over its pixels and then over the batch: a small hole counts as a large.
+
+    raw, image (B, 3, S, S); mask (B, 1, S, S), never empty.
+    """
+    per_picture = ((raw - image).square() * mask).sum(dim=(1, 2, 3)) / (3 * mask.sum(dim=(1, 2, 3)))
+    return per_picture.mean()
+
+
+def as_images(pixels: npt.NDArray[np.uint8]) -> Tensor:
+    """(B, S, S, 3) uint8 to (B, 3, S, S) float32 in [0, 1], in the channels_last layout that it has already."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
+
+
+def as_masks(holes: list[Hole]) -> Tensor:
+    """(B, 1, S, S) float32, 1 = fill."""
+    return torch.from_numpy(np.stack([hole.mask for hole in holes])).unsqueeze(1).float()
+
+
+def as_pixels(images: Tensor) -> npt.NDArray[np.uint8]:
+    """(B, 3, S, S) in [0, 1] to (B, S, S, 3) uint8."""
+    pixels: npt.NDArray[np.uint8] = (
+        images.detach().cpu().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+    )
+    return pixels
+
+
+def load_initial(network: CompletionNetwork, path: Path) -> None:
+    """Start from a safetensors file of this network (`mean_pixel` included). Raises TrainingError."""
+    try:
+        state = {name: value.float() for name, value in safetensors.torch.load_file(path).items()}
+        missing, unexpected = network.load_state_dict(state, strict=False)
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        raise TrainingError(f"{path} cannot be started from: {error}.") from error
+    left_out = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if left_out or unexpected:
+        raise TrainingError(f"{path} is not a completion network of GLCIC: differs in {[*left_out, *unexpected][:4]}.")
+
+
+def _placed(network: Network, device: torch.device, options: GlcicOptions) -> Network:
+    placed = network.to(device)
+    return placed.to(memory_format=torch.channels_last) if options.channels_last else placed
+
+
+def _optimiser(
+    network: nn.Module, options: GlcicOptions, lr: float, *, adversary: bool = False
+) -> torch.optim.Optimizer:
+    if options.optimiser == "adadelta":
+        return torch.optim.Adadelta(network.parameters(), lr=lr)
+    betas = (0.5, 0.999) if adversary else (0.9, 0.999)
+    decay = 0.0 if adversary else options.weight_decay
+    return torch.optim.AdamW(network.parameters(), lr=lr, betas=betas, weight_decay=decay, fused=True)
+
+
+def train(
+    data: Path,
+    out: Path,
+    options: GlcicOptions,
+    *,
+    resume: bool = False,
+    init: Path | None = None,
+    name: str = "glcic",
+    cache: Path | None = None,
+) -> loop.Outcome:
+    """Train on the pictures in `data`, keeping everything in `out`. Raises TrainingError."""
+    prepare_process(options.threads)
+    device = processes.start(options.device)
+    try:
+        largest = max(options.sizes)
+        pictures = open_pictures(data, size=largest, cache=cache)
+        held_out = open_pictures(data, size=largest, split="validation", cache=cache)
+        recipe = GlcicRecipe(options, pictures, held_out, device, init=init, name=name)
+        return loop.run(recipe, out, device=device, resume=resume)
+    finally:
+        processes.stop()

@@ -1,0 +1,29 @@
+"""The moving average of a network's weights, which is what gets served."""
+
+import copy
+from typing import Generic, TypeVar
+
+import torch
+from torch import nn
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class Average(Generic[Network]):
+    """Exponential moving average of the parameters of a network.
+
+    Buffers, batch norm's running statistics among them, are copied: they are averages already, and lag of
+    the average behind them made pilot pictures worse.
+    """
+
+    def __init__(self, network: Network, decay: float) -> None:
+        self.network: Network = copy.deepcopy(network).eval().requires_grad_(False)
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, network: Network, step: int) -> None:
+        """After the optimiser's step number `step` (from 0). Early steps count more, so the start is soon forgotten."""
+        keep = min(self._decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - keep)
+        for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
+            mine.copy_(theirs)

@@ -1,0 +1,61 @@
+"""Options that every family has, and how a command line changes them."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.training.errors import OptionsError
+
+
+class Options(BaseModel):
+    """How a run is made; a family adds its own fields. Unchangeable, and saved beside the run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch_size: int = Field(default=16, ge=1, description="Pictures per step and process.")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Same seed, same data, same machine: same weights.")
+    device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`.")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads of one process; torch's choice if unset.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Of the arithmetic; bfloat16 by autocast. Weights are float32 either way."
+    )
+    channels_last: bool = Field(default=False, description="Keep pictures and kernels in the layout CPUs like best.")
+    ema: float = Field(default=0.0, ge=0, lt=1, description="Decay of the averaged weights; 0 keeps no average.")
+    log_every: int = Field(default=20, ge=1, description="Steps between lines of the log.")
+    checkpoint_seconds: float = Field(default=300, ge=0, description="Most seconds of work a killed run can lose.")
+    preview_every: int = Field(default=500, ge=1, description="Steps between preview pictures.")
+    validate_every: int = Field(default=1000, ge=1, description="Steps between measurements on held-out pictures.")
+    data_threads: int = Field(default=1, ge=1, description="Threads that make batches ahead of the step.")
+    licence: str = Field(default="", description="Terms of the weights, for the card; known for CelebA and MNIST.")
+
+
+AnyOptions = TypeVar("AnyOptions", bound=Options)
+
+
+def with_overrides(preset: AnyOptions, overrides: Mapping[str, Any]) -> AnyOptions:
+    """`preset` with some fields changed and all checks made again. Raises OptionsError."""
+    unknown = sorted(overrides.keys() - type(preset).model_fields.keys())
+    if unknown:
+        known = ", ".join(sorted(type(preset).model_fields))
+        raise OptionsError(f"There is no option {', '.join(unknown)}. Options: {known}.")
+    try:
+        return type(preset).model_validate(preset.model_dump() | dict(overrides))
+    except ValidationError as error:
+        reasons = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'options'}: {item['msg']}" for item in error.errors())
+        raise OptionsError(f"These options do not work: {reasons}.") from error
+
+
+def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
+    """`["lr=3e-4", "sizes=[64,128]"]` as a dictionary: values are JSON, else text. Raises OptionsError."""
+    overrides: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals or not name:
+            raise OptionsError(f"'{assignment}' is not of the form NAME=VALUE, e.g. lr=3e-4.")
+        try:
+            overrides[name] = json.loads(value)
+        except json.JSONDecodeError:
+            overrides[name] = value
+    return overrides
