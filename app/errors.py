@@ -1,0 +1,218 @@
+"""Every failure as `application/problem+json` (RFC 9457), translated in this one place.
+
+`type` is for programs, `detail` for the person who reads it: what was wrong
+with their request and what to send instead.
+"""
+
+import http
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from models.catalog import UnknownModelError
+from worker.connection import OUTAGES
+from worker.contracts import Failure
+from worker.images import (
+    BadMaskError,
+    DamagedImageError,
+    FormatLimitError,
+    ImageError,
+    MaskSizeError,
+    NotAnImageError,
+    TooLargeError,
+)
+from worker.ledger import IdempotencyConflictError, QueueFullError, UnknownJobError
+
+MEDIA_TYPE = "application/problem+json"
+TYPES = "urn:inpaint:problem:"
+
+log = logging.getLogger(__name__)
+
+
+class Problem(BaseModel):
+    """An error, RFC 9457. `detail` says what to do."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=[TYPES + "mask-size"], description="Stable name of the kind of problem.")
+    title: str = Field(examples=["The mask has another size than the image"])
+    status: int = Field(examples=[422])
+    detail: str = Field(
+        examples=[
+            "The mask is 512x512 but the image is 1024x1024. Send a mask with exactly the image's width and height."
+        ]
+    )
+
+
+class ProblemError(Exception):
+    """Raised anywhere below a route to answer with a problem."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        title: str,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.kind, self.title, self.detail = status, kind, title, detail
+        self.headers, self.more = dict(headers or {}), more
+
+
+class UploadTooLargeError(HTTPException):
+    """A body beyond the limit. An HTTPException, because FastAPI lets those alone out of body parsing."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(
+            413, f"A request may have {max_bytes / 2**20:.3g} MiB at most. Reduce the image and send it again."
+        )
+
+
+def upload_problem(error: UploadTooLargeError) -> ProblemError:
+    """What a client whose body is too large is told."""
+    return ProblemError(error.status_code, "upload-too-large", "The upload is too large", error.detail)
+
+
+def problem_response(error: ProblemError) -> JSONResponse:
+    """`error` as it goes out."""
+    problem = Problem(
+        type=TYPES + error.kind, title=error.title, status=error.status, detail=error.detail, **error.more
+    )
+    return JSONResponse(problem.model_dump(mode="json"), error.status, error.headers, media_type=MEDIA_TYPE)
+
+
+IMAGE_PROBLEMS: dict[type[ImageError], tuple[int, str, str]] = {
+    NotAnImageError: (415, "not-an-image", "Not an image that is read here"),
+    DamagedImageError: (400, "damaged-image", "The image is damaged"),
+    TooLargeError: (413, "too-many-pixels", "The image has too many pixels"),
+    MaskSizeError: (422, "mask-size", "The mask has another size than the image"),
+    BadMaskError: (400, "bad-mask", "The mask cannot be used"),
+    FormatLimitError: (400, "format-limit", "The image does not fit the format asked for"),
+}
+
+FAILURE_PROBLEMS: dict[str, tuple[int, str]] = {
+    "bad-input": (422, "The job's input cannot be used"),
+    "model-unavailable": (503, "The model is not available"),
+    "out-of-memory": (503, "The picture needs more memory than the worker has"),
+    "timed-out": (504, "The job took too long"),
+    "worker-lost": (503, "The workers that ran the job were lost"),
+    "expired": (410, "The job's data are gone"),
+    "internal": (500, "The job failed"),
+}
+"""How a job's failure is answered: by status and title."""
+
+
+def failure_problem(failure: Failure, job_id: str) -> ProblemError:
+    """The problem that a failed job's result is."""
+    status, title = FAILURE_PROBLEMS[failure.type]
+    return ProblemError(status, f"job-{failure.type}", title, failure.detail, {"X-Job-Id": job_id}, job=job_id)
+
+
+def retry_after(seconds: float) -> dict[str, str]:
+    """The header, in whole seconds, at least one."""
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
+
+
+def bad_parameter(detail: str, **more: Any) -> ProblemError:
+    """400 for a parameter that makes no sense."""
+    return ProblemError(400, "bad-parameter", "A parameter cannot be used", detail, **more)
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every failure as a problem."""
+
+    @app.exception_handler(ProblemError)
+    async def problem(_: Request, error: ProblemError) -> JSONResponse:
+        return problem_response(error)
+
+    @app.exception_handler(ImageError)
+    async def image(_: Request, error: ImageError) -> JSONResponse:
+        status, kind, title = IMAGE_PROBLEMS[type(error)]
+        return problem_response(ProblemError(status, kind, title, str(error)))
+
+    @app.exception_handler(UnknownModelError)
+    async def unknown_model(_: Request, error: UnknownModelError) -> JSONResponse:
+        return problem_response(ProblemError(404, "unknown-model", "There is no such model", str(error)))
+
+    @app.exception_handler(UnknownJobError)
+    async def unknown_job(_: Request, error: UnknownJobError) -> JSONResponse:
+        return problem_response(ProblemError(404, "unknown-job", "There is no such job", str(error)))
+
+    @app.exception_handler(IdempotencyConflictError)
+    async def conflict(_: Request, error: IdempotencyConflictError) -> JSONResponse:
+        return problem_response(
+            ProblemError(422, "idempotency-conflict", "The id is taken by another request", str(error))
+        )
+
+    @app.exception_handler(QueueFullError)
+    async def full(_: Request, error: QueueFullError) -> JSONResponse:
+        return problem_response(
+            ProblemError(
+                429,
+                "queue-full",
+                "Too many jobs are waiting",
+                "Nothing was accepted. Send the request again after the time in Retry-After.",
+                retry_after(error.retry_after),
+            )
+        )
+
+    async def outage(_: Request, error: Exception) -> JSONResponse:
+        log.warning("The broker is away: %s", error)
+        return problem_response(
+            ProblemError(
+                503,
+                "broker-away",
+                "The queue cannot be reached",
+                "Whether the job was accepted is not known. Send the request again after the time in Retry-After; "
+                "with PUT /inpaint/{id} or an Idempotency-Key it runs once even if it was.",
+                retry_after(2),
+            )
+        )
+
+    for kind in OUTAGES:
+        app.add_exception_handler(kind, outage)
+
+    @app.exception_handler(RequestValidationError)
+    async def validation(_: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [
+            {"in": str(item["loc"][0]), "name": ".".join(map(str, item["loc"][1:])), "message": item["msg"]}
+            for item in error.errors()
+        ]
+        detail = "; ".join(f"{item['name'] or item['in']}: {item['message']}" for item in errors)
+        return problem_response(bad_parameter(f"{detail}. /docs lists what each call takes.", errors=errors))
+
+    @app.exception_handler(UploadTooLargeError)
+    async def upload(_: Request, error: UploadTooLargeError) -> JSONResponse:
+        return problem_response(upload_problem(error))
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        title = http.HTTPStatus(error.status_code).phrase
+        kind = title.lower().replace(" ", "-")
+        detail = error.detail
+        if error.status_code == 404 and detail == title:
+            detail = f"There is nothing at {request.url.path}. /docs lists what there is."
+        elif error.status_code == 405 and detail == title:
+            detail = f"{request.url.path} does not take {request.method}. /docs lists what it takes."
+        return problem_response(ProblemError(error.status_code, kind, title, detail, error.headers))
+
+    @app.exception_handler(Exception)
+    async def internal(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem_response(
+            ProblemError(
+                500,
+                "internal",
+                "The service failed",
+                "This is a fault of the service, not of the request; its log says more.",
+            )
+        )

@@ -1,0 +1,77 @@
+"""The API. `create_app` makes it; its clients live as long as the server runs.
+
+No torch here, not even indirectly: this process decodes uploads and answers
+requests; what has tensors runs behind the queue.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+
+import anyio
+from fastapi import FastAPI
+
+from app import errors
+from app.dependencies import Clients
+from app.limits import UploadLimits
+from app.metrics import Metrics, RequestTimer
+from app.openapi import DESCRIPTION, TAGS
+from app.routers import health, inpaint, jobs, models
+from app.settings import STATIC_DIR, ApiSettings
+from app.watcher import JobWatcher
+from models.catalog import Catalog
+from worker.celery_app import make_celery, publish
+from worker.connection import connect
+from worker.ledger import Ledger
+from worker.settings import WorkerSettings
+from worker.storage import Storage
+
+
+def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSettings | None = None) -> FastAPI:
+    """The application, from the environment where no settings are given. Connects to nothing before it is started."""
+    settings = settings or ApiSettings()
+    worker_settings = worker_settings or WorkerSettings()
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # A call may be tried again for a second or two: long enough for a broker restart, short enough to say 503.
+        client = connect(worker_settings.redis_url, patience_seconds=2)
+        celery = make_celery(worker_settings)
+        ledger = Ledger(client, worker_settings)
+        metrics.observe(ledger)
+        try:
+            async with JobWatcher(worker_settings.redis_url).running() as watcher:
+                app.state.clients = Clients(
+                    settings=settings,
+                    worker_settings=worker_settings,
+                    ledger=ledger,
+                    storage=Storage(worker_settings.storage_dir),
+                    catalog=Catalog(store=worker_settings.weights_dir),
+                    watcher=watcher,
+                    publish=partial(publish, celery=celery),
+                    decoding=anyio.CapacityLimiter(settings.decode_threads),
+                )
+                yield
+        finally:
+            celery.close()
+            client.close()
+
+    app = FastAPI(
+        title="inpaint-service",
+        version=version("inpaint-service"),
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=lifespan,
+        # Two files and a box for each hole; whatever else is sent is refused before it is kept.
+        form_limits={"max_files": 4, "max_fields": 300, "max_part_size": 4096},
+    )
+    app.state.metrics = metrics
+    errors.install(app)
+    for router in (inpaint.router, jobs.router, models.router, health.router):
+        app.include_router(router)
+    app.frontend("/", directory=STATIC_DIR, fallback=None)
+    app.add_middleware(UploadLimits, max_bytes=settings.max_upload_bytes, idle_seconds=settings.upload_idle_seconds)
+    app.add_middleware(RequestTimer, metrics=metrics)
+    return app

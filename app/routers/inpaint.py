@@ -1,0 +1,331 @@
+"""`POST /inpaint`: an image and a hole in, the completed picture out."""
+
+import hashlib
+import json
+import re
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import uuid4
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, File, Form, Header, Path, Request, UploadFile
+from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
+
+from app.dependencies import Clients, ClientsDep, OwnerDep
+from app.errors import ProblemError, bad_parameter, retry_after
+from app.jobs import (
+    Preference,
+    PreferenceDep,
+    accept,
+    accepted_response,
+    applied,
+    result_response,
+    wait_until_ended,
+)
+from app.openapi import problems
+from app.schemas import JobView
+from worker.contracts import Blend, ImageFormat, InpaintRequest, Job, Strategy
+from worker.images import (
+    Box,
+    check_fits,
+    decode_image,
+    decode_mask,
+    mask_from_alpha,
+    mask_from_boxes,
+    opaque_in,
+    pack,
+    pack_mask,
+)
+from worker.ledger import IdempotencyConflictError, QueueFullError, UnknownJobError
+
+router = APIRouter(tags=["inpaint"])
+
+JOB_ID = r"^[a-z0-9][a-z0-9-]{3,63}$"
+_BOX = re.compile(r"\s*(-?\d{1,6})\s*,\s*(-?\d{1,6})\s*,\s*(-?\d{1,6})\s*,\s*(-?\d{1,6})\s*")
+_MOST_BOXES = 256
+
+_HEADERS: dict[str, Any] = {
+    "X-Model": {"description": "Model and version that made it, `NAME@VERSION`.", "schema": {"type": "string"}},
+    "X-Job-Id": {"description": "The job; `GET /jobs/{id}` tells more.", "schema": {"type": "string"}},
+    "X-Changed": {
+        "description": "Share of the picture that lay in the hole, 0 to 1; everything else is as it came.",
+        "schema": {"type": "number"},
+    },
+    "Server-Timing": {"description": "Milliseconds in the queue and in each stage.", "schema": {"type": "string"}},
+}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The completed picture, as large as the image that was sent.",
+        "content": {
+            kind: {"schema": {"type": "string", "format": "binary"}}
+            for kind in ("image/png", "image/jpeg", "image/webp")
+        },
+        "headers": _HEADERS,
+    },
+    202: {
+        "model": JobView,
+        "description": "Accepted, not ready yet. `Location` is the job, `Retry-After` says when to look.",
+        "headers": {name: {"schema": {"type": "string"}} for name in ("Location", "Retry-After", "Preference-Applied")},
+    },
+    **problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503, 504),
+}
+
+_DESCRIPTION = """
+Send an image and say which part of it should go. Exactly one of:
+
+| | the hole is |
+|---|---|
+| `mask` | where this image, as large as `image`, is **white** (>= 128) or, if parts of it are transparent, **opaque** |
+| `box` | `x,y,width,height` in pixels from the upper left; may be sent several times. |
+| neither | where `image` itself is **transparent** (alpha < 128). It is opaque there in the result. |
+
+Pixels outside the hole come back identical in PNG (and WebP at `quality=100`), in the mode they came in: grey stays
+grey, transparency stays. The picture is turned upright by its EXIF orientation and brought to sRGB; no metadata is
+written.
+
+```sh
+curl -F image=@photo.jpg -F mask=@mask.png -o out.png http://127.0.0.1:8000/inpaint
+curl -F image=@photo.jpg -F box=120,80,64,64 -F box=300,200,40,90 -F format=webp -o out.webp http://127.0.0.1:8000/inpaint
+curl -F image=@photo.jpg -F mask=@mask.png -H 'Prefer: respond-async' http://127.0.0.1:8000/inpaint
+```
+
+```python
+import httpx
+files = {"image": open("photo.jpg", "rb"), "mask": open("mask.png", "rb")}
+answer = httpx.post("http://127.0.0.1:8000/inpaint", files=files, timeout=90)
+answer.raise_for_status()
+open("out.png", "wb").write(answer.content)
+```
+
+A request waits for its result for 30 s unless `Prefer: wait=N` says otherwise; after that it is answered `202`, and
+the result is found at `/jobs/{id}/result`. An accepted job runs to its end whether or not anybody waits. While no
+worker is up it waits for one; cancel it with `POST /jobs/{id}/cancel`.
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The fields of the form, but for the image."""
+
+    image: UploadFile
+    mask: UploadFile | None
+    boxes: tuple[Box, ...]
+    model: str | None
+    strategy: Strategy
+    dilate: int
+    blend: Blend
+    format: ImageFormat
+    quality: int
+
+
+def read_form(
+    image: Annotated[UploadFile, File(description="PNG, JPEG, WebP, AVIF, TIFF, BMP or a GIF of one frame.")],
+    mask: Annotated[
+        UploadFile | None, File(description="Any image as large as `image`: white or opaque = fill.")
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        Form(description="`x,y,width,height` in pixels; may be sent several times.", examples=[["120,80,64,64"]]),
+    ] = None,
+    model: Annotated[
+        str | None,
+        Form(
+            description="`NAME` or `NAME@VERSION` as in `GET /models`.",
+            examples=["glcic-celeba"],
+            max_length=80,
+        ),
+    ] = None,
+    strategy: Annotated[
+        Strategy,
+        Form(
+            description="What the network sees. `auto`: per group of holes, the crop and scale that give the best "
+            "picture. `crop`: a crop around each group of holes. `resize`: the whole picture, reduced. `original`: the "
+            "whole picture at its own scale."
+        ),
+    ] = Strategy.AUTO,
+    dilate: Annotated[int, Form(ge=0, le=256, description="Pixels by which the hole grows first.")] = 0,
+    blend: Annotated[
+        Blend, Form(description="How the hole is joined to what surrounds it. Nothing outside it ever changes.")
+    ] = Blend.FEATHER,
+    format: Annotated[ImageFormat, Form(description="Of the result. JPEG has no transparency.")] = ImageFormat.PNG,
+    quality: Annotated[int, Form(ge=1, le=100, description="For JPEG and WebP; WebP is exact at 100.")] = 95,
+) -> Options:
+    """The form, checked as far as that goes without looking at pixels."""
+    if mask is not None and not mask.filename and not mask.size:
+        mask = None  # what a browser sends for a file field that was left empty
+    boxes = tuple(_read_box(text) for text in box or () if text)
+    if mask is not None and boxes:
+        raise bad_parameter("Send either `mask` or `box`, not both.")
+    if len(boxes) > _MOST_BOXES:
+        raise bad_parameter(f"At most {_MOST_BOXES} boxes are taken; send a `mask` instead.")
+    return Options(image, mask, boxes, model or None, strategy, dilate, blend, format, quality)
+
+
+def _read_box(text: str) -> Box:
+    match = _BOX.fullmatch(text)
+    if match is None:
+        raise bad_parameter(f"box={text[:40]!r} is not `x,y,width,height` in whole pixels, e.g. box=120,80,64,64.")
+    x, y, width, height = (int(number) for number in match.groups())
+    return x, y, width, height
+
+
+OptionsDep = Annotated[Options, Depends(read_form)]
+
+
+@router.post(
+    "/inpaint",
+    summary="Complete a picture",
+    description=_DESCRIPTION,
+    responses=_RESPONSES,
+    response_class=Response,
+)
+async def inpaint(
+    request: Request,
+    clients: ClientsDep,
+    owner: OwnerDep,
+    options: OptionsDep,
+    preference: PreferenceDep,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            description="Any text of your own. A second request with the same key and body finds the first one's job; "
+            "with another body it is answered `422`. Kept as long as the job.",
+        ),
+    ] = None,
+) -> Response:
+    if idempotency_key is None:
+        return await _complete(request, clients, owner, options, preference, uuid4().hex, named=False)
+    digest = hashlib.sha256(f"{owner}\0{idempotency_key}".encode()).hexdigest()[:32]
+    return await _complete(request, clients, owner, options, preference, f"key-{digest}", named=True)
+
+
+@router.put(
+    "/inpaint/{id}",
+    summary="Complete a picture under an id of your own",
+    description="As `POST /inpaint`; the job gets the `id` that you choose, for example a UUID. The same id with the "
+    "same body finds the job that exists, so this may be repeated after any failure; another body is answered `422`.",
+    responses=_RESPONSES,
+    response_class=Response,
+)
+async def inpaint_as(
+    request: Request,
+    clients: ClientsDep,
+    owner: OwnerDep,
+    options: OptionsDep,
+    preference: PreferenceDep,
+    id: Annotated[str, Path(pattern=JOB_ID, description="4 to 64 lower-case letters, digits and `-`.")],
+) -> Response:
+    return await _complete(request, clients, owner, options, preference, id, named=True)
+
+
+async def _complete(
+    request: Request,
+    clients: Clients,
+    owner: str,
+    options: Options,
+    preference: Preference,
+    job_id: str,
+    *,
+    named: bool,
+) -> Response:
+    start = time.perf_counter()
+    job, fingerprint = None, ""
+    if named:
+        fingerprint = await run_in_threadpool(_fingerprint, options)
+        job = await run_in_threadpool(_find, clients, job_id, owner, fingerprint)
+    if job is None:
+        inputs = await anyio.to_thread.run_sync(_prepare, clients, options, job_id, limiter=clients.decoding)
+        job = await run_in_threadpool(_accept, clients, job_id, inputs, owner, fingerprint)
+    before = {"decode": time.perf_counter() - start}
+    job = await wait_until_ended(clients, job, preference.seconds)
+    if job.state.ended:
+        return await result_response(clients, job, applied(preference), before)
+    return await accepted_response(clients, job, preference, request.scope["root_path"])
+
+
+def _fingerprint(options: Options) -> str:
+    """Digest of all that was sent, so that a repeated request is known by it."""
+    digest = hashlib.blake2b(digest_size=16)
+    for upload in (options.image, options.mask):
+        if upload is not None:
+            digest.update(b"%d:" % (upload.size or 0))
+            while piece := upload.file.read(1 << 20):
+                digest.update(piece)
+            upload.file.seek(0)
+    rest = [options.boxes, options.model, options.strategy, options.dilate, options.blend, options.format]
+    digest.update(json.dumps([*rest, options.quality, options.mask is None]).encode())
+    return digest.hexdigest()
+
+
+def _find(clients: Clients, job_id: str, owner: str, fingerprint: str) -> Job | None:
+    """The job that an earlier request with this id made. Raises IdempotencyConflictError."""
+    try:
+        job = clients.ledger.get(job_id)
+    except UnknownJobError:
+        return None
+    if (job.owner, job.fingerprint) != (owner, fingerprint):
+        raise IdempotencyConflictError(f"Job '{job_id}' exists already and was another request.")
+    return job
+
+
+def _prepare(clients: Clients, options: Options, job_id: str) -> InpaintRequest:
+    """Decodes what was sent and lays it into storage. Raises ImageError, UnknownModelError, ProblemError."""
+    card = clients.catalog.get(options.model or clients.settings.inpaint_model)
+    if card.family != "glcic":
+        raise bad_parameter(f"Model '{card.name}' is a {card.family}: it draws samples and fills no holes.")
+    max_pixels = clients.worker_settings.max_pixels
+    picture = decode_image(options.image.file.read(), max_pixels=max_pixels)
+    check_fits(picture.size, options.format)
+    if options.mask is not None:
+        mask = decode_mask(options.mask.file.read(), size=picture.size, max_pixels=max_pixels)
+    elif options.boxes:
+        mask = mask_from_boxes(options.boxes, picture.size)
+    else:
+        mask = mask_from_alpha(picture)
+        picture = opaque_in(picture, mask)
+    # A folder of this request's own: another one under the same id must not change what an accepted job reads.
+    folder = f"inputs/{job_id}/{uuid4().hex}"
+    inputs = InpaintRequest(
+        model=card.reference,
+        image_key=f"{folder}/image",
+        mask_key=f"{folder}/mask",
+        strategy=options.strategy,
+        dilate=options.dilate,
+        blend=options.blend,
+        format=options.format,
+        quality=options.quality,
+    )
+    try:
+        clients.storage.put(inputs.image_key, pack(picture))
+        clients.storage.put(inputs.mask_key, pack_mask(mask))
+    except OSError as error:
+        _discard(clients, inputs)
+        raise ProblemError(
+            503,
+            "storage-unavailable",
+            "The picture could not be stored",
+            "The service's disk is full or away. Nothing was accepted; send the request again later.",
+            retry_after(30),
+        ) from error
+    return inputs
+
+
+def _accept(clients: Clients, job_id: str, inputs: InpaintRequest, owner: str, fingerprint: str) -> Job:
+    """Enters the job. Inputs that no job will read are removed; where the broker's answer was lost, one might."""
+    try:
+        job = accept(clients, job_id, inputs, owner=owner, fingerprint=fingerprint)
+    except (QueueFullError, IdempotencyConflictError):
+        _discard(clients, inputs)
+        raise
+    if job.request != inputs:  # the same request came twice at once, and the other one was first
+        _discard(clients, inputs)
+    return job
+
+
+def _discard(clients: Clients, inputs: InpaintRequest) -> None:
+    clients.storage.delete(inputs.image_key)
+    clients.storage.delete(inputs.mask_key)
