@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from models.catalog import Card, Catalog, Family
+from models.dcgan.network import Generator as DcganGenerator
 from models.glcic.network import CompletionNetwork
+from models.vanilla_gan.network import Generator as VanillaGanGenerator
 
 
 class WeightsError(RuntimeError):
@@ -17,6 +19,8 @@ class WeightsError(RuntimeError):
 
 BUILDERS: dict[Family, Callable[..., nn.Module]] = {
     "glcic": CompletionNetwork,
+    "dcgan": DcganGenerator,
+    "vanilla-gan": VanillaGanGenerator,
 }
 """How the served network of each family is made; `Card.options` are its keyword arguments."""
 

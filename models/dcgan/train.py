@@ -1,0 +1,150 @@
+"""Training the DCGAN on pictures of any kind, 64x64: options, data, step, what gets served."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from models.dcgan.network import LATENT, SIZE, WIDTH, Discriminator, Generator
+from models.dcgan.sample import BATCH
+from models.engine import prepare_process
+from models.evaluation.metrics import sliced_wasserstein
+from models.sampling import draw_latents, render
+from models.training import loop, processes
+from models.training.adversarial import GanOptions, GanRecipe
+from models.training.data import Pictures, open_pictures
+from models.training.errors import DataError
+from models.training.loop import About, Outcome
+from models.training.moves import generator as chance
+from models.training.moves import mirror
+from models.training.report import grid
+
+PREVIEW_SEED = 0
+SETTLING = 1024  # latents from which the served batch norm statistics are measured
+
+
+class DcganOptions(GanOptions):
+    """How a DCGAN is trained."""
+
+    batch_size: int = Field(default=128, ge=1, description="Pictures per step and process.")
+    width: int = Field(default=WIDTH, ge=4, le=256, description="Channels at 32x32; they double as the side halves.")
+    mirror: bool = Field(default=False, description="Show mirror images as often as the pictures themselves.")
+    name: str = Field(
+        default="dcgan-celeba", pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Model name, for the card."
+    )
+
+
+PRESETS: dict[str, DcganOptions] = {
+    # Section 4, and figure 1 for the width. The paper gives no number of epochs for its faces.
+    "paper": DcganOptions(width=128),
+    # The sizes of the course project.
+    "course": DcganOptions(),
+    # Small batches make more of few pictures; the average hides what the last steps happened to do.
+    "cpu": DcganOptions(
+        batch_size=32, epochs=60, mirror=True, ema=0.999, precision="bfloat16", channels_last=True, validate_every=2000
+    ),
+}
+
+
+class DcganRecipe(GanRecipe):
+    """Pictures (N, 64, 64, 3) uint8 in, a generator out."""
+
+    latent = LATENT
+
+    def __init__(
+        self, pictures: Pictures, held_out: Pictures | None, options: DcganOptions, device: torch.device
+    ) -> None:
+        super().__init__(Generator(options.width), Discriminator(options.width), options, len(pictures), device)
+        self._pictures = pictures
+        self._held_out = held_out
+        self._dcgan = options
+        self._preview_latents = draw_latents(64, PREVIEW_SEED, LATENT)
+
+    def batch(self, step: int) -> Tensor:
+        """(B, 3, 64, 64) in [-1, 1]."""
+        rows = self.rows(step, len(self._pictures))
+        pictures = [self._pictures.pixels[row] for row in rows]
+        if self._dcgan.mirror:
+            rng = chance(self.options.seed, processes.rank(), step)
+            pictures = [mirror(rng, picture) for picture in pictures]
+        return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+    def preview(self) -> npt.NDArray[np.uint8]:
+        """Eight by eight pictures from the same latents each time, as the weights that would be served draw them."""
+        pixels = render(self._settled(), self._preview_latents, BATCH, self._device)
+        return grid([list(pixels[first : first + 8]) for first in range(0, 64, 8)])
+
+    def validate(self) -> dict[str, float]:
+        """Sliced Wasserstein distance of as many samples as there are held-out pictures, at most 1,000."""
+        if self._held_out is None:
+            return {}
+        real = self._held_out.pixels[:1000]
+        drawn = render(self._settled(), draw_latents(len(real), PREVIEW_SEED, LATENT), BATCH, self._device)
+        return {"sliced_wasserstein": sliced_wasserstein(drawn, real)}
+
+    def weights(self) -> dict[str, Tensor]:
+        """The averaged generator, with batch norm statistics of its own."""
+        state = self._settled().state_dict()
+        return {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+
+    def about(self) -> About:
+        options = self._dcgan
+        kind = "averaged weights" if options.ema else "last weights"
+        return About(
+            family="dcgan",
+            name=options.name,
+            title="DCGAN generator, 64x64",
+            description="Draws pictures like those it was trained on, from noise.",
+            data=self._pictures.description + (", mirror images" if options.mirror else ""),
+            licence=options.licence or self._pictures.licence or "unknown: that of the data",
+            recipe=(
+                f"Non-saturating loss on logits, Adam {options.lr:g}, beta1 {options.beta1:g}, "
+                f"batch {options.batch_size}, {options.precision}, {options.epochs:g} epochs; {kind}"
+                + (f" (decay {options.ema:g})" if options.ema else "")
+            ),
+            image_size=SIZE,
+            options={"width": options.width},
+        )
+
+    def _settled(self) -> nn.Module:
+        return settle(self.average.network, self._device)
+
+
+@torch.no_grad()
+def settle(network: nn.Module, device: torch.device) -> nn.Module:
+    """A copy of `network` whose batch norm statistics are measured on its own activations.
+
+    Averaged weights are those of no step, so no step's running statistics fit them.
+    """
+    settled = copy.deepcopy(network).train()
+    for module in settled.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the plain mean over all batches that follow
+    for rows in np.split(draw_latents(SETTLING, PREVIEW_SEED + 1, LATENT), SETTLING // 64):
+        settled(torch.from_numpy(rows).to(device))
+    return settled.eval()
+
+
+def train(data: Path, out: Path, options: DcganOptions, *, resume: bool = False, cache: Path | None = None) -> Outcome:
+    """Train on the pictures in `data`, into `out`. Raises TrainingError."""
+    device = processes.start(options.device)
+    try:
+        prepare_process(options.threads)
+        torch.manual_seed(options.seed)  # the same start in every process
+        pictures = open_pictures(data, size=SIZE, cache=cache)
+        recipe = DcganRecipe(pictures, _held_out(data, cache), options, device)
+        return loop.run(recipe, out, device=device, resume=resume)
+    finally:
+        processes.stop()
+
+
+def _held_out(data: Path, cache: Path | None) -> Pictures | None:
+    try:
+        return open_pictures(data, size=SIZE, split="validation", cache=cache)
+    except DataError:
+        return None  # a few pictures may have no such split; the run then goes without that figure
