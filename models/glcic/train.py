@@ -59,6 +59,7 @@ class GlcicOptions(Options):
     move_shift: float = Field(default=0.2, ge=0, le=0.5, description="Most shift, as a share of the side.")
     move_degrees: float = Field(default=20.0, ge=0, le=180, description="Most rotation either way.")
     mirrored: bool = Field(default=True, description="Show every other picture as its mirror image.")
+    name: str = Field(default="glcic", pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Model name, for the card.")
     validation_pictures: int = Field(default=128, ge=1, description="Held-out pictures measured each time.")
 
     @model_validator(mode="after")
@@ -171,7 +172,6 @@ class GlcicRecipe(loop.Recipe[Batch]):
         device: torch.device,
         *,
         init: Path | None = None,
-        name: str = "glcic",
     ) -> None:
         if len(pictures) < options.batch_size * processes.world():
             raise DataError(f"{len(pictures)} pictures are fewer than one batch of {options.batch_size}.")
@@ -180,7 +180,6 @@ class GlcicRecipe(loop.Recipe[Batch]):
         self._pictures = pictures
         self._held_out = held_out
         self._device = device
-        self._name = name
         self._shape = HoleShape(options.patch, options.smallest_hole, options.largest_hole)
         self._moves = moves.MoveRange(options.move_scale, options.move_shift, options.move_degrees)
         self._rank, self._world = processes.rank(), processes.world()
@@ -431,7 +430,7 @@ class GlcicRecipe(loop.Recipe[Batch]):
         licence = options.licence or self._pictures.licence or "Terms of the training pictures; not stated"
         return loop.About(
             family="glcic",
-            name=self._name,
+            name=options.name,
             title=f"GLCIC completion network ({self._pictures.description.split(',')[0]})",
             description="Completes holes in pictures of the kind it was trained on.",
             data=self._pictures.description,
@@ -507,7 +506,6 @@ def train(
     *,
     resume: bool = False,
     init: Path | None = None,
-    name: str = "glcic",
     cache: Path | None = None,
 ) -> loop.Outcome:
     """Train on the pictures in `data`, keeping everything in `out`. Raises TrainingError."""
@@ -517,7 +515,7 @@ def train(
         largest = max(options.sizes)
         pictures = open_pictures(data, size=largest, cache=cache)
         held_out = open_pictures(data, size=largest, split="validation", cache=cache)
-        recipe = GlcicRecipe(options, pictures, held_out, device, init=init, name=name)
+        recipe = GlcicRecipe(options, pictures, held_out, device, init=init)
         return loop.run(recipe, out, device=device, resume=resume)
     finally:
         processes.stop()

@@ -31,6 +31,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from models.catalog import write_atomically
+from models.training import processes
 from models.training.errors import DataError
 
 Split = Literal["train", "validation", "test"]
@@ -98,13 +99,19 @@ def default_cache() -> Path:
 
 
 def open_pictures(
-    path: Path, *, size: int, split: Split = "train", cache: Path | None = None, report: Callable[[str], None] = print
+    path: Path,
+    *,
+    size: int,
+    split: Split = "train",
+    cache: Path | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> Pictures:
     """The central squares of a data set's pictures at `size` x `size`; decoded on first use, then mapped from `cache`.
 
     For CelebA's 178x218 the central square is the usual crop 0,20,178,198.
     Safe to call from several processes at once: one decodes, the others wait. Raises DataError.
     """
+    report = report or (print if processes.rank() == 0 else _silence)
     source = _find_pictures(path.expanduser().resolve())
     names = tuple(name for name in source.names if _split_of(name, source) == split)
     if not names:
@@ -217,6 +224,10 @@ def _zip_source(path: Path) -> _Source:
         if inside:
             partition = _parse_partition(archive.read(inside[0]).decode())
     return _Source(path, tuple(names), archive.read, f"{status.st_size}|{status.st_mtime_ns}{stamp}", partition)
+
+
+def _silence(_message: str) -> None:
+    """All processes but the first say nothing."""
 
 
 def _is_picture(name: str) -> bool:
