@@ -10,7 +10,7 @@ loses power, the last half minute may be lost.
 
 import os
 import shutil
-import subprocess  # nosec B404: starts one known binary with fixed arguments
+import subprocess  # nosec B404
 import tempfile
 import time
 from importlib.util import find_spec

@@ -231,6 +231,15 @@ function commands.release(id, token)
   return 1
 end
 
+-- This attempt counts as lost, although its worker lives.
+function commands.lose(id, token, max_attempts, failure)
+  if not holds(id, token) then
+    return 0
+  end
+  lose(id, tonumber(max_attempts), failure)
+  return 1
+end
+
 function commands.cancel(id)
   local state = field(id, 'state')
   if state == 'queued' then

@@ -1,0 +1,55 @@
+"""`inpaint worker`: run the jobs of one queue, on this host or in a container."""
+
+import os
+import socket
+
+from worker.celery_app import TASKS, make_celery
+from worker.connection import OUTAGES, connect
+from worker.ledger import Ledger
+from worker.settings import WorkerSettings
+from worker.tasks import NODE_VARIABLE, QUEUE_VARIABLE
+from worker.watch import install
+
+
+def worker(queue: str, name: str | None = None, check: bool = False, log_level: str = "warning") -> None:
+    """Take jobs of `queue` (`inference` or `training`) until SIGTERM or Ctrl-C; what runs is finished first.
+
+    `name` tells this worker from all others that share its broker, and should stay the same when it is started
+    again; by default it is made of queue, host and process id. With `check`, only say by the exit code whether a
+    worker of that queue and host (or name) lives and has loaded its networks.
+    """
+    if queue not in TASKS:
+        raise SystemExit(f"There is no queue '{queue}'. Queues: {', '.join(TASKS)}.")
+    settings = WorkerSettings()
+    if check:
+        _check(settings, name or _host_name(queue))
+        return
+    node = name or f"{_host_name(queue)}-{os.getpid()}"
+    os.environ[NODE_VARIABLE], os.environ[QUEUE_VARIABLE] = node, queue
+    celery = make_celery(settings)
+    install(celery, node, settings)
+    celery.worker_main(
+        [
+            "--quiet",
+            "worker",
+            f"--queues={queue}",
+            f"--hostname={node}@%h",
+            f"--loglevel={log_level}",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+        ]
+    )
+
+
+def _host_name(queue: str) -> str:
+    return f"{queue}-{socket.gethostname()}"
+
+
+def _check(settings: WorkerSettings, prefix: str) -> None:
+    try:
+        living = [info.id for info in Ledger(connect(settings.redis_url, 0), settings).workers()]
+    except OUTAGES as error:
+        raise SystemExit(f"The broker cannot be reached: {error}") from None
+    if not any(worker_id.startswith(prefix) for worker_id in living):
+        raise SystemExit(f"No worker '{prefix}' is ready.")

@@ -1,0 +1,221 @@
+"""What is done for each kind of job: from leased work to results in storage. Imports torch."""
+
+import io
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, Protocol, cast
+
+import numpy as np
+import torch
+from celery.exceptions import SoftTimeLimitExceeded
+
+import models.dcgan.sample
+import models.vanilla_gan.sample
+from models.catalog import UnknownModelError
+from models.dcgan.network import Generator as Dcgan
+from models.engine import CompletionEngine
+from models.glcic.complete import Cancelled, CompletionTask, complete_many
+from models.glcic.geometry import dilate
+from models.loading import WeightsError
+from worker.contracts import Failure, InpaintRequest, Result, SampleRequest
+from worker.images import MEDIA_TYPES, ImageError, Picture, encode, unpack, unpack_mask, with_completed
+from worker.networks import Networks
+from worker.storage import MissingObjectError, Storage
+from worker.work import Work
+
+NPY: Final = "application/x-npy"
+"""Media type of stored samples: an array (n, H, W, C) uint8 as numpy writes it."""
+
+_log = logging.getLogger(__name__)
+
+
+class Handler(Protocol):
+    """What is done for one kind of job."""
+
+    def batch_limit(self, work: Work) -> int:
+        """How many jobs of this kind it gains by running together with `work`, itself included."""
+        ...
+
+    def run(self, works: Sequence[Work]) -> None:
+        """Settle all of `works`; one that fails does so alone."""
+        ...
+
+
+class Completion:
+    """`inpaint`: complete pictures, several at once where the device gains by it."""
+
+    def __init__(self, networks: Networks, storage: Storage, most_pixels: int) -> None:
+        self._networks = networks
+        self._storage = storage
+        self._most_pixels = most_pixels
+
+    def batch_limit(self, work: Work) -> int:
+        with settling_failures(work):
+            return self._networks.engine(_inpaint_request(work).model).batch_limit
+        return 1
+
+    def run(self, works: Sequence[Work]) -> None:
+        group: list[_Picture] = []
+        for work in works:
+            with settling_failures(work):
+                picture = self._load(work)
+                if group and not self._fits(picture, group):
+                    self._complete(group)
+                    group = []
+                group.append(picture)
+        self._complete(group)
+
+    def _load(self, work: Work) -> "_Picture":
+        request = _inpaint_request(work)
+        started = time.perf_counter()
+        engine = self._networks.engine(request.model)
+        picture = unpack(self._storage.get(request.image_key))
+        mask = dilate(unpack_mask(self._storage.get(request.mask_key)), request.dilate)
+        return _Picture(work, request, engine, picture, mask, {"load": time.perf_counter() - started})
+
+    def _fits(self, picture: "_Picture", group: Sequence["_Picture"]) -> bool:
+        pixels = sum(other.mask.size for other in group) + picture.mask.size
+        return picture.engine is group[0].engine and pixels <= self._most_pixels
+
+    def _complete(self, group: Sequence["_Picture"]) -> None:
+        if not group:
+            return
+        started = time.perf_counter()
+        try:
+            outcomes = complete_many([picture.task() for picture in group], group[0].engine)
+        except Exception as error:
+            if len(group) == 1:
+                settle_failure(group[0].work, error)
+                return
+            _log.warning("%d pictures at once failed, each is tried alone: %s", len(group), error)
+            for picture in group:
+                self._complete([picture])
+            return
+        seconds = time.perf_counter() - started
+        for picture, outcome in zip(group, outcomes, strict=True):
+            with settling_failures(picture.work):
+                if isinstance(outcome, Exception):
+                    raise outcome
+                picture.timings["complete"] = seconds
+                self._finish(picture, outcome)
+
+    def _finish(self, picture: "_Picture", completed: np.ndarray) -> None:
+        request, timings = picture.request, picture.timings
+        started = time.perf_counter()
+        result = with_completed(picture.picture, completed, picture.mask)
+        content = encode(result, request.format, request.quality)
+        timings["encode"] = time.perf_counter() - started
+        key = f"results/{picture.work.job.id}"
+        self._storage.put(key, content)
+        timings["store"] = time.perf_counter() - started - timings["encode"]
+        width, height = result.size
+        picture.work.succeed(
+            Result(
+                key=key,
+                media_type=MEDIA_TYPES[request.format],
+                model=request.model,
+                width=width,
+                height=height,
+                changed=float(picture.mask.mean()),
+                timings=timings,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One job on its way through `Completion`."""
+
+    work: Work
+    request: InpaintRequest
+    engine: CompletionEngine
+    picture: Picture
+    mask: np.ndarray
+    """(H, W) bool, dilated."""
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def task(self) -> CompletionTask:
+        return CompletionTask(
+            self.picture.rgb,
+            self.mask,
+            self.request.strategy.value,
+            self.request.blend.value,
+            self.work.progress,
+            self.work.cancelled,
+        )
+
+
+class Sampling:
+    """`sample`: draw pictures from a generator."""
+
+    def __init__(self, networks: Networks, storage: Storage) -> None:
+        self._networks = networks
+        self._storage = storage
+
+    def batch_limit(self, work: Work) -> int:  # noqa: ARG002 - a request is a batch already
+        return 1
+
+    def run(self, works: Sequence[Work]) -> None:
+        for work in works:
+            with settling_failures(work):
+                self._draw(work)
+
+    def _draw(self, work: Work) -> None:
+        request = cast(SampleRequest, work.job.request)
+        started = time.perf_counter()
+        network = self._networks.generator(request.model)
+        loaded = time.perf_counter()
+        chosen, device = (request.n, request.seed, request.interpolate), self._networks.device
+        if isinstance(network, Dcgan):
+            pictures = models.dcgan.sample.draw(network, *chosen, device)
+        else:
+            pictures = models.vanilla_gan.sample.draw(network, *chosen, device)
+        drawn = time.perf_counter()
+        file = io.BytesIO()
+        np.save(file, pictures, allow_pickle=False)
+        key = f"results/{work.job.id}"
+        self._storage.put(key, file.getvalue())
+        timings = {"load": loaded - started, "draw": drawn - loaded, "store": time.perf_counter() - drawn}
+        _, height, width, _ = pictures.shape
+        work.succeed(Result(key=key, media_type=NPY, model=request.model, width=width, height=height, timings=timings))
+
+
+@contextmanager
+def settling_failures(work: Work) -> Iterator[None]:
+    """What is raised inside ends this job, and nothing else; but a time limit is raised further."""
+    try:
+        yield
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception as error:
+        settle_failure(work, error)
+
+
+def settle_failure(work: Work, error: Exception) -> None:
+    """End the job as `error` says: cancelled, or failed."""
+    if isinstance(error, Cancelled):
+        work.acknowledge_cancel()
+    else:
+        work.fail(failure_for(error, work.job.id))
+
+
+def failure_for(error: Exception, job_id: str) -> Failure:
+    """What to tell the person who sent the job."""
+    match error:
+        case MissingObjectError():
+            return Failure(type="expired", detail="The picture was no longer in storage. Send it again.")
+        case UnknownModelError() | WeightsError():
+            return Failure(type="model-unavailable", detail=str(error))
+        case ImageError():
+            return Failure(type="bad-input", detail=str(error))
+        case torch.OutOfMemoryError() | MemoryError():
+            return Failure(type="out-of-memory", detail="The worker has too little memory for it. Send a smaller one.")
+    _log.error("Job %s failed unexpectedly", job_id, exc_info=error)
+    return Failure(type="internal", detail=f"An error that should not happen; the worker's log has it under {job_id}.")
+
+
+def _inpaint_request(work: Work) -> InpaintRequest:
+    return cast(InpaintRequest, work.job.request)

@@ -1,0 +1,76 @@
+"""The networks in a worker's memory, by `NAME@VERSION`."""
+
+import logging
+from collections import OrderedDict
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from torch import nn
+
+from models.catalog import Catalog
+from models.dcgan.network import Generator as Dcgan
+from models.engine import CompletionEngine, choose_device, prepare_process
+from models.glcic.complete import complete
+from models.glcic.network import CompletionNetwork
+from models.loading import WeightsError, load
+from models.vanilla_gan.network import Generator as VanillaGan
+
+_KEPT: Final = 8
+_WARM_UP_SIDE: Final = 256
+
+_log = logging.getLogger(__name__)
+
+
+class Networks:
+    """Loads on first use and keeps the eight that were used last. For one thread, except `loaded`."""
+
+    def __init__(self, store: Path, device: str = "auto", threads: int | None = None) -> None:
+        prepare_process(threads)
+        self.device = choose_device(device)
+        self._catalog = Catalog(store)
+        self._networks: OrderedDict[str, CompletionEngine | nn.Module] = OrderedDict()
+
+    def engine(self, reference: str) -> CompletionEngine:
+        """A completion network. Raises UnknownModelError, WeightsError."""
+        found = self._get(reference)
+        if not isinstance(found, CompletionEngine):
+            raise WeightsError(f"{reference} does not complete pictures.")
+        return found
+
+    def generator(self, reference: str) -> Dcgan | VanillaGan:
+        """A network that draws. Raises UnknownModelError, WeightsError."""
+        found = self._get(reference)
+        if not isinstance(found, Dcgan | VanillaGan):
+            raise WeightsError(f"{reference} does not draw pictures.")
+        return found
+
+    def preload(self) -> None:
+        """Load the active version of every model, and run the completion networks once, so that no request waits."""
+        for name in self._catalog.names():
+            try:
+                engine = self._get(self._catalog.get(name).reference)
+            except WeightsError as error:
+                _log.warning("Not in service: %s", error)
+                continue
+            if isinstance(engine, CompletionEngine):
+                hole = np.zeros((_WARM_UP_SIDE, _WARM_UP_SIDE), bool)
+                hole[96:160, 96:160] = True
+                complete(np.zeros((*hole.shape, 3), np.uint8), hole, engine)
+
+    def loaded(self) -> list[str]:
+        """`NAME@VERSION` of what is in memory."""
+        return list(self._networks)
+
+    def _get(self, reference: str) -> CompletionEngine | nn.Module:
+        if reference not in self._networks:
+            card = self._catalog.get(reference)
+            network = load(self._catalog, card, self.device)
+            if isinstance(network, CompletionNetwork):
+                self._networks[reference] = CompletionEngine(network, self.device)
+            else:
+                self._networks[reference] = network
+        self._networks.move_to_end(reference)
+        while len(self._networks) > _KEPT:
+            self._networks.popitem(last=False)
+        return self._networks[reference]

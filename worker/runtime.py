@@ -1,0 +1,138 @@
+"""One worker process: what it holds from its start to its end, and how it runs a job.
+
+    message -> lease -> more of the same kind, if the device gains by it -> handler -> settled
+
+Torch is imported by `load`, not by this module.
+"""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+from worker.connection import connect
+from worker.contracts import INFERENCE_QUEUE, TRAINING_QUEUE, Failure
+from worker.heartbeat import Heartbeat
+from worker.ledger import Lease, Ledger, WorkerInfo
+from worker.settings import WorkerSettings
+from worker.storage import Storage
+from worker.work import Work
+
+if TYPE_CHECKING:
+    from worker.handlers import Handler
+    from worker.networks import Networks
+
+STOP_SIGNAL: Final = signal.SIGUSR2
+"""Sent by the worker's main process to the process that runs jobs when the worker has to stop."""
+
+_OUTAGE_SECONDS: Final = 60
+_LEASE_PIXELS: Final = 2  # times the largest picture: the most that is in memory at once
+
+_log = logging.getLogger(__name__)
+
+
+class Runtime:
+    """Everything that outlives a job. `worker` is this process's name, `NODE:PID`."""
+
+    def __init__(self, settings: WorkerSettings, node: str, queue: str) -> None:
+        self._started = time.monotonic()
+        self._settings = settings
+        self._queue = queue
+        self._worker = f"{node}:{os.getpid()}"
+        self._loading_seconds = 0.0
+        self._networks: Networks | None = None
+        self._handlers: dict[str, Handler] = {}
+        self._stopping = threading.Event()
+        self._ledger = Ledger(connect(settings.redis_url, _OUTAGE_SECONDS), settings)
+        self._quick_ledger = Ledger(connect(settings.redis_url, 1), settings)
+        self._storage = Storage(settings.storage_dir)
+        self._heartbeat = Heartbeat(self._quick_ledger, self._info, settings.lease_seconds)
+
+    def load(self) -> None:
+        """Get ready for the first job, then say so."""
+        signal.signal(STOP_SIGNAL, lambda *_: self._stopping.set())
+        if self._queue == INFERENCE_QUEUE:
+            from worker.handlers import Completion, Sampling
+            from worker.networks import Networks
+
+            settings = self._settings
+            self._networks = Networks(settings.weights_dir, settings.device, settings.threads)
+            self._networks.preload()
+            self._handlers = {
+                "inpaint": Completion(self._networks, self._storage, _LEASE_PIXELS * settings.max_pixels),
+                "sample": Sampling(self._networks, self._storage),
+            }
+        elif self._queue == TRAINING_QUEUE:
+            self._handlers = {"training": _Training(self._settings)}
+        self._loading_seconds = time.monotonic() - self._started
+        self._heartbeat.start()
+
+    def run(self, job_id: str) -> None:
+        """Run the job, and others that wait beside it. Does nothing when it has ended or another worker has it."""
+        lease = self._ledger.lease(job_id, self._worker)
+        if lease is None:
+            return
+        works = [self._work(lease)]
+        handler = self._handlers[lease.job.request.kind]
+        try:
+            if lease.attempt == 1:
+                works += self._waiting(lease, min(handler.batch_limit(works[0]), self._settings.batch_limit) - 1)
+            handler.run([work for work in works if not work.settled])
+        except SoftTimeLimitExceeded:
+            _settle_late(works)
+        except Exception:
+            _log.exception("Job %s ended its handler", job_id)
+            for work in works:
+                work.fail(Failure(type="internal", detail="An error that should not happen; the worker's log has it."))
+        finally:
+            for work in works:
+                work.release()
+
+    def _waiting(self, lease: Lease, limit: int) -> list[Work]:
+        if limit < 1:
+            return []
+        more = self._ledger.lease_waiting(lease.job.request.kind, limit, self._worker)
+        return [self._work(other) for other in more]
+
+    def _work(self, lease: Lease) -> Work:
+        return Work(lease, self._ledger, self._quick_ledger, self._storage, self._heartbeat, self._stopping)
+
+    def _info(self) -> WorkerInfo:
+        networks = self._networks
+        return WorkerInfo(
+            id=self._worker,
+            queue=self._queue,
+            device=str(networks.device) if networks else "",
+            models=networks.loaded() if networks else [],
+            loading_seconds=self._loading_seconds,
+        )
+
+
+class _Training:
+    """`training`: what computes is a process of its own, which `worker.training` watches over."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+
+    def batch_limit(self, work: Work) -> int:  # noqa: ARG002 - one run has the whole device
+        return 1
+
+    def run(self, works: Sequence[Work]) -> None:
+        from worker.training import run
+
+        for work in works:
+            run(work, self._settings)
+
+
+def _settle_late(works: list[Work]) -> None:
+    """The task's time is up. A job alone is too slow; of several nobody knows which, so each runs alone next."""
+    for work in works:
+        if len(works) == 1:
+            work.fail(Failure(type="timed-out", detail="It took longer than a minute. Send a smaller picture or hole."))
+        else:
+            work.lose()

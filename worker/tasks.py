@@ -1,0 +1,36 @@
+"""The tasks that a message names. A worker process makes its `Runtime` once, when it starts."""
+
+import os
+from typing import Any
+
+from celery import shared_task
+from celery.signals import worker_process_init
+
+from worker.celery_app import HARD_LIMIT_SECONDS, SOFT_LIMIT_SECONDS
+from worker.contracts import RUN_INFERENCE, RUN_TRAINING
+from worker.runtime import Runtime
+from worker.settings import WorkerSettings
+
+NODE_VARIABLE = "INPAINT_NODE"
+QUEUE_VARIABLE = "INPAINT_QUEUE"
+"""How a worker's main process tells its children whose they are."""
+
+_runtime: Runtime | None = None
+
+
+def prepare(**_: Any) -> None:
+    """Load what jobs need, before the process takes the first one."""
+    global _runtime
+    _runtime = Runtime(WorkerSettings(), os.environ[NODE_VARIABLE], os.environ[QUEUE_VARIABLE])
+    _runtime.load()
+
+
+def _run(job_id: str) -> None:
+    if _runtime is None:
+        raise RuntimeError("Jobs run in the processes of `inpaint worker`.")
+    _runtime.run(job_id)
+
+
+worker_process_init.connect(prepare)
+shared_task(name=RUN_INFERENCE, soft_time_limit=SOFT_LIMIT_SECONDS, time_limit=HARD_LIMIT_SECONDS)(_run)
+shared_task(name=RUN_TRAINING)(_run)  # takes as long as it takes

@@ -1,0 +1,99 @@
+"""The thread of a worker's main process that finds what was lost: dead children, leases, messages, files.
+
+Every worker sweeps; the ledger makes sure that nothing is done twice.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from celery import Celery, bootsteps
+from celery.signals import worker_shutdown, worker_shutting_down
+
+from worker.celery_app import publish_id
+from worker.connection import OUTAGES, connect
+from worker.ledger import Ledger
+from worker.runtime import STOP_SIGNAL
+from worker.settings import WorkerSettings
+from worker.storage import Storage
+
+_SWEEP_SECONDS: Final = 1.0
+_EXPIRE_SECONDS: Final = 600.0
+
+_log = logging.getLogger(__name__)
+
+
+class Watch:
+    """Watches over the processes of `node`; `living` gives the ids of those that live now."""
+
+    def __init__(self, node: str, settings: WorkerSettings, celery: Celery, living: Callable[[], list[int]]) -> None:
+        self._node = node
+        self._celery = celery
+        self._living = living
+        self._ledger = Ledger(connect(settings.redis_url, 1), settings)
+        self._storage = Storage(settings.storage_dir)
+        # A file outlives its job only where a process was killed between two steps.
+        self._keep_seconds = 2 * settings.result_ttl_seconds
+        self._expire_at = 0.0
+        self._done = threading.Event()
+
+    def start(self) -> None:
+        """Begin; the thread ends with `finish` or with the process."""
+        threading.Thread(target=self._run, name="watch", daemon=True).start()
+
+    def hurry(self) -> None:
+        """The worker stops: tell the processes that run jobs."""
+        for pid in self._living():
+            os.kill(pid, STOP_SIGNAL)
+
+    def finish(self) -> None:
+        """The worker has stopped: what its processes still held waits again, and no attempt is counted."""
+        self._done.set()
+        try:
+            self._ledger.leave(self._node)
+        except OUTAGES as error:
+            _log.warning("The broker is away, leases of %s run out by themselves: %s", self._node, error)
+
+    def _run(self) -> None:
+        while not self._done.is_set():
+            try:
+                self._step()
+            except OUTAGES as error:
+                _log.warning("The broker is away: %s", error)
+            except OSError:
+                _log.exception("Storage could not be cleaned")
+            self._done.wait(_SWEEP_SECONDS)
+
+    def _step(self) -> None:
+        for job_id in self._ledger.bury(self._node, [f"{self._node}:{pid}" for pid in self._living()]):
+            _log.warning("Job %s lost its process", job_id)
+        report = self._ledger.sweep()
+        for job_id in report.lost:
+            _log.warning("Job %s lost its worker", job_id)
+        for job_id, queue in report.unpublished:
+            publish_id(job_id, queue, self._celery)
+        for job_id in report.removed:
+            for key in (f"inputs/{job_id}/image", f"inputs/{job_id}/mask", f"results/{job_id}"):
+                self._storage.delete(key)
+        if time.monotonic() >= self._expire_at:
+            self._storage.expire(self._keep_seconds)
+            self._expire_at = time.monotonic() + _EXPIRE_SECONDS
+
+
+def install(celery: Celery, node: str, settings: WorkerSettings) -> None:
+    """Have every worker that `celery` starts watched over, under the name `node`."""
+
+    class WatchStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
+        requires = {"celery.worker.components:Pool"}  # noqa: RUF012 - celery's own way to say it
+
+        def start(self, worker: Any) -> None:
+            # Billiard takes a dead process out of this list as soon as the kernel tells it.
+            watch = Watch(node, settings, celery, lambda: [process.pid for process in worker.pool._pool._pool])
+            watch.start()
+            worker_shutting_down.connect(lambda **_: watch.hurry(), weak=False)
+            worker_shutdown.connect(lambda **_: watch.finish(), weak=False)
+
+    celery.steps["worker"].add(WatchStep)

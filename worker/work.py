@@ -1,0 +1,111 @@
+"""One leased job, as the code that runs it sees it."""
+
+import logging
+import threading
+import time
+from typing import Any, Final
+
+from worker.connection import OUTAGES
+from worker.contracts import Failure, InpaintRequest, Job, Progress, Result
+from worker.heartbeat import Heartbeat
+from worker.ledger import Lease, Ledger, RenewState
+from worker.storage import Storage
+
+_PROGRESS_SECONDS: Final = 0.2
+
+_log = logging.getLogger(__name__)
+
+
+class Work:
+    """A job and what may be said about it. Its lease is renewed until it is settled.
+
+    Exactly one of `succeed`, `fail`, `acknowledge_cancel`, `release` and `lose` settles it; what comes after does
+    nothing. Where the lease was lost meanwhile, they write nothing.
+    """
+
+    def __init__(
+        self,
+        lease: Lease,
+        ledger: Ledger,
+        quick_ledger: Ledger,
+        storage: Storage,
+        heartbeat: Heartbeat,
+        stopping: threading.Event,
+    ) -> None:
+        self._lease = lease
+        self._ledger = ledger  # waits out a restart of the broker: what it writes must not be lost
+        self._quick_ledger = quick_ledger  # gives up soon: progress is not worth waiting for
+        self._storage = storage
+        self._heartbeat = heartbeat
+        self._stopping = stopping
+        self._progress_at = 0.0
+        self.settled = False
+        heartbeat.hold(lease)
+
+    @property
+    def job(self) -> Job:
+        """As it was when it was leased."""
+        return self._lease.job
+
+    def cancelled(self) -> bool:
+        """Whether to stop: somebody cancelled the job, or somebody else has it now. Costs nothing to ask."""
+        return self._heartbeat.state(self._lease) is not RenewState.HELD
+
+    def stopping(self) -> bool:
+        """Whether the worker has to stop. What takes seconds goes on; what takes longer saves itself and releases."""
+        return self._stopping.is_set()
+
+    def progress(self, done: int, total: int, message: str = "", **details: Any) -> None:
+        """Tell how far it is; at most five times a second, the rest is dropped."""
+        now = time.monotonic()
+        if now < self._progress_at and done < total:
+            return
+        self._progress_at = now + _PROGRESS_SECONDS
+        try:
+            self._quick_ledger.progress(
+                self._lease, Progress(done=done, total=max(total, 1), message=message, details=details)
+            )
+        except OUTAGES as error:
+            _log.warning("Job %s could not tell its progress: %s", self.job.id, error)
+
+    def succeed(self, result: Result) -> None:
+        """The result is stored under `result.key`."""
+        if not self.settled and self._ledger.succeed(self._lease, result):
+            self._delete_inputs()
+        self._settle()
+
+    def fail(self, failure: Failure) -> None:
+        """The job cannot be done, and trying again would not help."""
+        if not self.settled:
+            _log.warning("Job %s failed: %s: %s", self.job.id, failure.type, failure.detail)
+            if self._ledger.fail(self._lease, failure):
+                self._delete_inputs()
+        self._settle()
+
+    def acknowledge_cancel(self) -> None:
+        """It was stopped because `cancelled()` said so."""
+        if not self.settled and self._ledger.acknowledge_cancel(self._lease):
+            self._delete_inputs()
+        self._settle()
+
+    def release(self) -> None:
+        """Put it back: this worker has to stop. The attempt does not count."""
+        if not self.settled:
+            self._ledger.release(self._lease)
+        self._settle()
+
+    def lose(self) -> None:
+        """Put it back to run alone. The attempt counts."""
+        if not self.settled:
+            self._ledger.lose(self._lease)
+        self._settle()
+
+    def _settle(self) -> None:
+        self.settled = True
+        self._heartbeat.drop(self._lease)
+
+    def _delete_inputs(self) -> None:
+        request = self.job.request
+        if isinstance(request, InpaintRequest):
+            self._storage.delete(request.image_key)
+            self._storage.delete(request.mask_key)
