@@ -29,6 +29,8 @@ class ApiSettings(BaseSettings):
     )
     allow_anonymous: bool = Field(default=False, description="Serve beyond loopback although there are no keys.")
     inpaint_model: str = Field(default="glcic-celeba", description="Model of a request that names none.")
+    dcgan_model: str = Field(default="dcgan-celeba", description="Model that `GET /samples/dcgan` draws from.")
+    vanilla_gan_model: str = Field(default="vanilla-gan-mnist", description="As above, for `/samples/vanilla-gan`.")
     max_upload_bytes: int = Field(default=64 << 20, ge=1024, description="Largest request body.")
     upload_idle_seconds: float = Field(default=30, gt=0, description="An upload that pauses for longer is given up.")
     wait_seconds: float = Field(default=30, ge=0, description="Wait for a result without a `Prefer: wait`.")

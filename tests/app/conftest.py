@@ -73,6 +73,7 @@ class FakeWorker:
         self._settings = settings
         self._stopped = threading.Event()
         self.handle: Callable[[Ledger, Storage, Lease], None] = self.complete
+        self.kind = "inpaint"
         self.handled: list[str] = []
 
     @contextmanager
@@ -85,7 +86,8 @@ class FakeWorker:
             self._stopped.set()
             thread.join(10)
 
-    def complete(self, ledger: Ledger, storage: Storage, lease: Lease) -> None:
+    @staticmethod
+    def complete(ledger: Ledger, storage: Storage, lease: Lease) -> None:
         request = lease.job.request
         assert isinstance(request, InpaintRequest)
         picture, mask = unpack(storage.get(request.image_key)), unpack_mask(storage.get(request.mask_key))
@@ -117,7 +119,7 @@ class FakeWorker:
             ledger, storage = Ledger(client, self._settings), Storage(self._settings.storage_dir)
             while not self._stopped.wait(0.005):
                 ledger.announce("fake:1", info, ttl_seconds=5)
-                for lease in ledger.lease_waiting("inpaint", 16, "fake:1"):
+                for lease in ledger.lease_waiting(self.kind, 16, "fake:1"):
                     self.handled.append(lease.job.id)
                     self.handle(ledger, storage, lease)
 
