@@ -13,9 +13,11 @@ import shutil
 import subprocess  # nosec B404
 import tempfile
 import time
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 import redis
 
@@ -45,14 +47,17 @@ def find_server() -> Path:
 
 
 def socket_path(folder: Path) -> Path:
-    """Where the broker of this data directory listens; in the system's temporary folder if `folder` is too deep.
+    """Where the broker of this folder listens; where the path is too long for a socket, in the temporary folder.
 
-    The folder of the socket belongs to this user alone.
+    The folder of the socket is made, and belongs to this user alone. Raises BrokerError where it does not.
     """
     path = folder.resolve() / "broker.sock"
-    if len(os.fsencode(path)) < _LONGEST_SOCKET_PATH:
-        return path
-    return Path(tempfile.mkdtemp(prefix="inpaint-")) / "broker.sock"
+    if len(os.fsencode(path)) >= _LONGEST_SOCKET_PATH:
+        path = Path(tempfile.gettempdir(), f"inpaint-{os.getuid()}-{crc32(os.fsencode(path)):08x}") / "broker.sock"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.parent.stat().st_uid != os.getuid():
+        raise BrokerError(f"{path.parent} belongs to another user. Choose another DATA_DIR.")
+    return path
 
 
 class Broker:
@@ -67,7 +72,7 @@ class Broker:
 
     def start(self, timeout_seconds: float = 30) -> "subprocess.Popen[bytes]":
         """Start the server and wait until it answers. Raises BrokerError with the end of its log."""
-        self._socket.unlink(missing_ok=True)
+        self._end_stray()
         log = self._folder / "broker.log"
         arguments = {
             "port": "0",
@@ -92,7 +97,7 @@ class Broker:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the supervisor, which stops the broker last
-            preexec_fn=die_with_parent,
+            preexec_fn=partial(die_with_parent, os.getpid()),
         )
         try:
             self._wait_until_it_answers(process, time.monotonic() + timeout_seconds)
@@ -108,6 +113,15 @@ class Broker:
         self._socket.unlink(missing_ok=True)
         if self._socket.parent != self._folder.resolve():
             self._socket.parent.rmdir()
+
+    def _end_stray(self) -> None:
+        """Two servers must not write one file: end what a killed supervisor left, and unlink the stale socket."""
+        if self._socket.exists():
+            try:
+                connect(self.url, patience_seconds=0).shutdown(now=True, force=True)
+            except (*OUTAGES, redis.ResponseError):
+                pass  # nobody listens: the usual case
+        self._socket.unlink(missing_ok=True)
 
     def _wait_until_it_answers(self, process: "subprocess.Popen[bytes]", deadline: float) -> None:
         client = connect(self.url, patience_seconds=0)

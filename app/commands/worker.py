@@ -2,6 +2,10 @@
 
 import os
 import socket
+import sys
+import warnings
+
+from celery.platforms import SecurityWarning
 
 from worker.celery_app import TASKS, make_celery
 from worker.connection import OUTAGES, connect
@@ -26,6 +30,8 @@ def worker(queue: str, name: str | None = None, check: bool = False, log_level: 
         return
     node = name or f"{_host_name(queue)}-{os.getpid()}"
     os.environ[NODE_VARIABLE], os.environ[QUEUE_VARIABLE] = node, queue
+    # Celery warns root because a message could carry code; ours are JSON, and an id alone.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     celery = make_celery(settings)
     install(celery, node, settings)
     celery.worker_main(
@@ -53,3 +59,7 @@ def _check(settings: WorkerSettings, prefix: str) -> None:
         raise SystemExit(f"The broker cannot be reached: {error}") from None
     if not any(worker_id.startswith(prefix) for worker_id in living):
         raise SystemExit(f"No worker '{prefix}' is ready.")
+
+
+if __name__ == "__main__":
+    worker(sys.argv[1], sys.argv[2])
