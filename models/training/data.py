@@ -38,7 +38,7 @@ Split = Literal["train", "validation", "test"]
 
 FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 80_000_000  # below the count at which Pillow warns
 
 _UNREADABLE = (
     OSError,  # truncated, unidentified

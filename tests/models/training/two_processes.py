@@ -1,0 +1,44 @@
+"""Run by torchrun in `test_loop`: a run in two processes equals the same run stopped and resumed."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.engine import prepare_process
+from models.training import loop, processes
+from tests.models.training.pictures import ToyOptions, ToyRecipe
+
+
+class StoppedInOneProcess(ToyRecipe):
+    """SIGTERM reaches the second process alone, in the middle of step 3."""
+
+    def step(self, step: int, batch: Tensor) -> loop.Figures:
+        if step == 2 and processes.rank() == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().step(step, batch)
+
+
+def main(folder: Path) -> None:
+    """Compare, in each process."""
+    prepare_process(1)
+    device = processes.start("cpu")
+    options = ToyOptions(batch_size=4)
+    whole, first, second = ToyRecipe(options), StoppedInOneProcess(options), ToyRecipe(options)
+    assert processes.world() == 2
+    assert loop.run(whole, folder / "whole", device=device, tensorboard=False) == "finished"
+    assert loop.run(first, folder / "stopped", device=device, tensorboard=False) == "stopped"
+    assert loop.run(second, folder / "stopped", device=device, resume=True, tensorboard=False) == "finished"
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, second.network.state_dict()[name]), name
+    shared = torch.cat([value.float().flatten() for value in whole.network.state_dict().values()])
+    mean = shared.clone()
+    torch.distributed.all_reduce(mean)
+    assert torch.equal(mean / 2, shared), "the processes hold different weights"
+    processes.stop()
+
+
+main(Path(sys.argv[1]))
