@@ -1,0 +1,514 @@
+"""The life of a job, against a real broker."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from tests.worker.conftest import INPAINT, RESULT, SAMPLE, TRAINING
+from worker.connection import connect
+from worker.contracts import INFERENCE_QUEUE, TRAINING_QUEUE, Failure, Job, JobState, Progress
+from worker.ledger import (
+    CHANNEL,
+    IdempotencyConflictError,
+    Lease,
+    Ledger,
+    QueueFullError,
+    QueueStats,
+    RenewState,
+    SweepReport,
+    UnknownJobError,
+    WorkerInfo,
+)
+from worker.settings import WorkerSettings
+
+Submit = Callable[..., Job]
+FAILURE = Failure(type="bad-input", detail="It was no picture.")
+
+
+def leased(ledger: Ledger, job: Job, worker: str = "node:1") -> Lease:
+    lease = ledger.lease(job.id, worker)
+    assert lease is not None
+    return lease
+
+
+def sweep_until(ledger: Ledger, found: Callable[[SweepReport], bool]) -> SweepReport:
+    for _ in range(300):
+        if found(report := ledger.sweep(grace_seconds=0.2)):
+            return report
+        time.sleep(0.02)
+    raise AssertionError("The sweep found nothing.")
+
+
+class TestSubmit:
+    def test_an_accepted_job_can_be_read_as_it_was_sent(self, ledger: Ledger) -> None:
+        """Everything in a request survives the ledger."""
+        for number, request in enumerate((INPAINT, SAMPLE, TRAINING)):
+            job = ledger.submit(f"a{number}", request, owner="me", fingerprint="f")
+            assert job == ledger.get(job.id)
+            assert (job.request, job.owner, job.fingerprint, job.state) == (request, "me", "f", JobState.QUEUED)
+            assert job.attempts == 0
+            assert abs(job.created_at - time.time()) < 5
+
+    def test_the_same_request_again_is_the_same_job(self, ledger: Ledger) -> None:
+        """The same id and fingerprint give the job that exists, in whatever state it is, and enter nothing twice."""
+        first = ledger.submit("a", INPAINT, fingerprint="f")
+        assert ledger.submit("a", INPAINT, fingerprint="f") == first
+        ledger.succeed(leased(ledger, first), RESULT)
+        assert ledger.submit("a", INPAINT, fingerprint="f").state is JobState.SUCCEEDED
+        assert ledger.depth(INFERENCE_QUEUE) == 0
+
+    @pytest.mark.parametrize("other", [{"fingerprint": "g"}, {"fingerprint": "f", "owner": "somebody else"}])
+    def test_another_request_under_a_used_id_is_refused(self, ledger: Ledger, other: dict[str, str]) -> None:
+        """An id names one request of one owner."""
+        ledger.submit("a", INPAINT, fingerprint="f")
+        with pytest.raises(IdempotencyConflictError):
+            ledger.submit("a", INPAINT, **other)
+
+    def test_a_full_queue_refuses_and_says_when_to_come_back(self, ledger: Ledger, submit: Submit) -> None:
+        """The limit counts jobs that wait in this queue; room appears when one is leased."""
+        jobs = [submit() for _ in range(20)]
+        with pytest.raises(QueueFullError) as refusal:
+            submit()
+        assert 1 <= refusal.value.retry_after <= 60
+        submit(TRAINING)
+        leased(ledger, jobs[0])
+        submit()
+
+    def test_many_at_once_never_exceed_the_limit(self, ledger: Ledger) -> None:
+        """Forty threads race for twenty places: twenty win."""
+
+        def try_one(number: int) -> bool:
+            try:
+                ledger.submit(f"r{number}", INPAINT)
+            except QueueFullError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(try_one, range(40))) == 20
+        assert ledger.depth(INFERENCE_QUEUE) == 20
+
+    def test_an_unknown_job_is_said_to_be_unknown(self, ledger: Ledger) -> None:
+        """Asking for it or cancelling it raises; it has no position and no events; nobody can lease it."""
+        with pytest.raises(UnknownJobError):
+            ledger.get("nobody")
+        with pytest.raises(UnknownJobError):
+            ledger.cancel("nobody")
+        assert ledger.position("nobody") is None
+        assert ledger.events("nobody") == []
+        assert ledger.lease("nobody", "node:1") is None
+
+
+class TestLease:
+    def test_a_leased_job_runs_and_ends_with_its_result(self, ledger: Ledger, submit: Submit) -> None:
+        """queued -> running -> succeeded, with times in order."""
+        lease = leased(ledger, submit())
+        running = ledger.get(lease.job.id)
+        assert (running.state, running.attempts, lease.attempt) == (JobState.RUNNING, 1, 1)
+        assert ledger.progress(lease, Progress(done=1, total=4, message="half", details={"loss": 0.5}))
+        assert ledger.get(lease.job.id).progress == Progress(done=1, total=4, message="half", details={"loss": 0.5})
+        assert ledger.succeed(lease, RESULT)
+        job = ledger.get(lease.job.id)
+        assert (job.state, job.result) == (JobState.SUCCEEDED, RESULT)
+        assert job.started_at is not None
+        assert job.finished_at is not None
+        assert job.created_at <= job.started_at <= job.finished_at
+
+    def test_a_job_that_cannot_be_done_says_why(self, ledger: Ledger, submit: Submit) -> None:
+        """queued -> running -> failed, with the reason in the record and in the event."""
+        lease = leased(ledger, submit())
+        assert ledger.fail(lease, FAILURE)
+        assert ledger.get(lease.job.id).failure == FAILURE
+        assert ledger.events(lease.job.id)[-1].failure == FAILURE
+
+    def test_one_of_many_gets_the_job(self, ledger: Ledger, submit: Submit) -> None:
+        """Sixteen workers race for each job: one lease a job."""
+        jobs = [submit() for _ in range(5)]
+        with ThreadPoolExecutor(16) as pool:
+            for job in jobs:
+                leases = list(pool.map(lambda number, job=job: ledger.lease(job.id, f"node:{number}"), range(16)))
+                assert sum(lease is not None for lease in leases) == 1
+
+    def test_who_asks_again_gets_the_same_lease(self, ledger: Ledger, submit: Submit) -> None:
+        """The answer to a lease may be lost on the way; asking again is not another attempt."""
+        job = submit()
+        assert leased(ledger, job).token == leased(ledger, job).token
+        assert ledger.get(job.id).attempts == 1
+
+    def test_ending_may_be_said_twice(self, ledger: Ledger, submit: Submit) -> None:
+        """The answer to `succeed` may be lost on the way; saying it again is a success, and no second event."""
+        lease = leased(ledger, submit())
+        assert ledger.succeed(lease, RESULT)
+        assert ledger.succeed(lease, RESULT)
+        assert not ledger.fail(lease, FAILURE)
+        assert [event.type for event in ledger.events(lease.job.id)] == ["queued", "running", "succeeded"]
+
+    def test_more_of_the_same_kind_come_oldest_first(self, ledger: Ledger, submit: Submit) -> None:
+        """A batch holds waiting jobs of one kind, in order; those of other kinds keep waiting."""
+        first, sample, second, third, training = submit(), submit(SAMPLE), submit(), submit(), submit(TRAINING)
+        assert [lease.job.id for lease in ledger.lease_waiting("inpaint", 2, "node:1")] == [first.id, second.id]
+        assert [lease.job.id for lease in ledger.lease_waiting("inpaint", 9, "node:2")] == [third.id]
+        assert [lease.job.id for lease in ledger.lease_waiting("sample", 9, "node:2")] == [sample.id]
+        assert [lease.job.id for lease in ledger.lease_waiting("training", 9, "node:2")] == [training.id]
+
+    def test_a_job_that_lost_a_worker_is_in_no_batch(self, ledger: Ledger, submit: Submit) -> None:
+        """It may be what killed its worker, so it runs alone; a job that was given back is innocent."""
+        suspect, innocent = submit(), submit()
+        ledger.lose(leased(ledger, suspect))
+        ledger.release(leased(ledger, innocent))
+        assert [lease.job.id for lease in ledger.lease_waiting("inpaint", 9, "node:1")] == [innocent.id]
+        assert leased(ledger, suspect).attempt == 2
+
+
+class TestLostLeases:
+    def test_a_lease_that_runs_out_puts_the_job_back_in_its_place(self, ledger: Ledger, submit: Submit) -> None:
+        """The job is queued again before all that came later, and its message is to be sent again."""
+        first, second = submit(), submit()
+        leased(ledger, first)
+        report = sweep_until(ledger, lambda report: bool(report.lost))
+        assert report.lost == [first.id]
+        assert (first.id, INFERENCE_QUEUE) in report.unpublished
+        assert (ledger.position(first.id), ledger.position(second.id)) == (0, 1)
+        assert leased(ledger, first, "node:2").attempt == 2
+
+    def test_a_renewed_lease_does_not_run_out(self, ledger: Ledger, submit: Submit) -> None:
+        """Renewing for three times its length keeps it."""
+        lease = leased(ledger, submit())
+        end = time.monotonic() + 0.9
+        while time.monotonic() < end:
+            assert ledger.renew(lease) is RenewState.HELD
+            assert not ledger.sweep(grace_seconds=0.2).lost
+            time.sleep(0.05)
+
+    def test_a_worker_taken_for_dead_can_write_nothing(self, ledger: Ledger, submit: Submit) -> None:
+        """Only the current lease's token counts, whatever the old holder tries, before and after the new one ends."""
+        job = submit()
+        old = leased(ledger, job)
+        ledger.bury("node", [])
+        new = leased(ledger, job, "node:2")
+
+        def nothing_works() -> None:
+            assert ledger.renew(old) is RenewState.LOST
+            assert not ledger.progress(old, Progress(done=1, total=2))
+            assert not ledger.fail(old, FAILURE)
+            assert not ledger.succeed(old, RESULT)
+            assert not ledger.acknowledge_cancel(old)
+            assert not ledger.release(old)
+            assert not ledger.lose(old)
+
+        nothing_works()
+        assert ledger.get(job.id).state is JobState.RUNNING
+        assert ledger.succeed(new, RESULT)
+        nothing_works()
+        assert ledger.get(job.id).state is JobState.SUCCEEDED
+
+    def test_a_job_that_loses_all_its_workers_fails(self, ledger: Ledger, submit: Submit) -> None:
+        """After `max_attempts` it ends as `worker-lost`, and its record says how often it was tried."""
+        job = submit()
+        for _ in range(3):
+            leased(ledger, job)
+            assert ledger.bury("node", []) == [job.id]
+        ended = ledger.get(job.id)
+        assert (ended.state, ended.attempts) == (JobState.FAILED, 3)
+        assert ended.failure is not None
+        assert ended.failure.type == "worker-lost"
+        assert ledger.lease(job.id, "node:1") is None
+
+    def test_what_is_given_back_does_not_count(self, ledger: Ledger, submit: Submit) -> None:
+        """Any number of graceful stops leave the job its attempts."""
+        job = submit()
+        for _ in range(5):
+            assert ledger.release(leased(ledger, job))
+        for _ in range(5):
+            leased(ledger, job)
+            assert ledger.leave("node") == [job.id]
+        assert leased(ledger, job).attempt == 1
+
+    def test_the_dead_of_one_node_are_buried_at_once(self, ledger: Ledger, submit: Submit) -> None:
+        """Not its living, and not those of a node whose name begins alike."""
+        jobs = [submit() for _ in range(3)]
+        for job, worker in zip(jobs, ("node:1", "node:2", "node-b:1"), strict=True):
+            leased(ledger, job, worker)
+            ledger.announce(worker, WorkerInfo(id=worker, queue=INFERENCE_QUEUE), 5)
+        assert ledger.bury("node", ["node:2"]) == [jobs[0].id]
+        assert sorted(info.id for info in ledger.workers()) == ["node-b:1", "node:2"]
+
+    def test_an_outage_of_the_broker_costs_nobody_a_lease(self, ledger: Ledger, submit: Submit) -> None:
+        """Where nobody could sweep, nobody could renew: leases that ran out meanwhile start anew."""
+        ledger.sweep(grace_seconds=0.2)
+        lease = leased(ledger, submit())
+        time.sleep(0.5)
+        assert not ledger.sweep(grace_seconds=0.2).lost
+        assert ledger.renew(lease) is RenewState.HELD
+
+
+class TestLostMessages:
+    def test_a_job_without_a_message_is_published_once(self, ledger: Ledger, submit: Submit) -> None:
+        """A message that nobody has and nobody sent is sent by one of many sweeps, and not again right away."""
+        job = submit()
+        assert not ledger.sweep(grace_seconds=0.2).unpublished
+        time.sleep(0.25)
+        with ThreadPoolExecutor(8) as pool:
+            reports = list(pool.map(lambda _: ledger.sweep(grace_seconds=0.2), range(16)))
+        assert [found for report in reports for found in report.unpublished] == [(job.id, INFERENCE_QUEUE)]
+
+    def test_a_waiting_message_is_left_alone(self, ledger: Ledger, submit: Submit, client: redis.Redis) -> None:
+        """While the queue has messages only the first in line is published again, and only when it waits for long."""
+        jobs = [submit() for _ in range(3)]
+        client.rpush(INFERENCE_QUEUE, "a message of Celery's")
+        time.sleep(0.25)
+        assert not ledger.sweep(grace_seconds=0.2).unpublished
+        assert ledger.sweep(grace_seconds=0.2, patience_seconds=0.2).unpublished == [(jobs[0].id, INFERENCE_QUEUE)]
+
+
+class TestCancel:
+    def test_a_queued_job_ends_at_once(self, ledger: Ledger, submit: Submit) -> None:
+        """Its message, when it comes, finds nothing to do."""
+        job = submit()
+        assert ledger.cancel(job.id).state is JobState.CANCELLED
+        assert ledger.lease(job.id, "node:1") is None
+        assert ledger.depth(INFERENCE_QUEUE) == 0
+
+    def test_a_running_job_is_asked_to_stop(self, ledger: Ledger, submit: Submit) -> None:
+        """The worker hears it when it renews, and ends the job when it has stopped."""
+        lease = leased(ledger, submit())
+        asked = ledger.cancel(lease.job.id)
+        assert (asked.state, asked.cancel_requested) == (JobState.RUNNING, True)
+        assert ledger.renew(lease) is RenewState.CANCEL_REQUESTED
+        assert ledger.acknowledge_cancel(lease)
+        assert ledger.get(lease.job.id).state is JobState.CANCELLED
+
+    def test_a_result_that_was_ready_anyway_counts(self, ledger: Ledger, submit: Submit) -> None:
+        """A worker that finishes before it hears of the cancel has finished."""
+        lease = leased(ledger, submit())
+        ledger.cancel(lease.job.id)
+        assert ledger.succeed(lease, RESULT)
+
+    @pytest.mark.parametrize("leave", [Ledger.release, Ledger.lose, lambda ledger, _: ledger.bury("node", [])])
+    def test_nobody_runs_a_cancelled_job_again(
+        self, ledger: Ledger, submit: Submit, leave: Callable[[Ledger, Lease], object]
+    ) -> None:
+        """Where its worker stops or dies, a job that was to be cancelled is."""
+        lease = leased(ledger, submit())
+        ledger.cancel(lease.job.id)
+        leave(ledger, lease)
+        assert ledger.get(lease.job.id).state is JobState.CANCELLED
+
+    def test_an_ended_job_stays_as_it_ended(self, ledger: Ledger, submit: Submit) -> None:
+        """Cancelling it changes nothing."""
+        lease = leased(ledger, submit())
+        ledger.succeed(lease, RESULT)
+        assert ledger.cancel(lease.job.id).state is JobState.SUCCEEDED
+
+
+class TestQuestions:
+    def test_positions_count_those_before(self, ledger: Ledger, submit: Submit) -> None:
+        """0 is next; a running job has none; queues do not mix."""
+        jobs = [submit(), submit(SAMPLE), submit()]
+        training = submit(TRAINING)
+        assert [ledger.position(job.id) for job in jobs] == [0, 1, 2]
+        assert ledger.position(training.id) == 0
+        leased(ledger, jobs[0])
+        assert [ledger.position(job.id) for job in jobs] == [None, 0, 1]
+
+    def test_each_owner_sees_their_own_latest_jobs(self, ledger: Ledger, submit: Submit) -> None:
+        """Newest first, as many as asked for."""
+        mine = [submit(owner="me") for _ in range(3)]
+        submit(owner="you")
+        assert ledger.recent("me", 2) == [mine[2], mine[1]]
+        assert ledger.recent("nobody", 2) == []
+
+    def test_events_are_told_once_in_order_from_any_point(self, ledger: Ledger, submit: Submit) -> None:
+        """Who comes back with the last id it saw misses none and gets none twice; any other id is the beginning."""
+        lease = leased(ledger, submit())
+        ledger.progress(lease, Progress(done=1, total=2))
+        ledger.succeed(lease, RESULT)
+        events = ledger.events(lease.job.id)
+        assert [event.type for event in events] == ["queued", "running", "progress", "succeeded"]
+        for number, event in enumerate(events):
+            assert ledger.events(lease.job.id, after=event.id) == events[number + 1 :]
+        assert ledger.events(lease.job.id, after="rubbish\r\n") == events
+
+    def test_who_waits_for_an_event_gets_it_when_it_happens(self, ledger: Ledger, submit: Submit) -> None:
+        """Waiting ends with the event, not with the time."""
+        job = submit()
+        last = ledger.events(job.id)[-1].id
+        threading.Timer(0.1, ledger.cancel, [job.id]).start()
+        started = time.monotonic()
+        assert [event.type for event in ledger.events(job.id, after=last, block_ms=3000)] == ["cancelled"]
+        assert time.monotonic() - started < 2
+        assert ledger.events(job.id, after=ledger.events(job.id)[-1].id, block_ms=10) == []
+
+    def test_every_change_is_published(self, ledger: Ledger, submit: Submit, client: redis.Redis) -> None:
+        """One subscriber hears the id of each job to which anything happens."""
+        with client.pubsub(ignore_subscribe_messages=True) as channel:
+            channel.subscribe(CHANNEL)
+            channel.get_message(timeout=1)
+            lease = leased(ledger, submit())
+            ledger.progress(lease, Progress(done=1, total=2))
+            ledger.cancel(lease.job.id)
+            ledger.acknowledge_cancel(lease)
+            heard = [channel.get_message(timeout=1) for _ in range(5)]
+        assert [message and message["data"] for message in heard] == [lease.job.id] * 5
+
+    def test_figures_of_each_queue(self, ledger: Ledger, submit: Submit) -> None:
+        """Waiting, running, and how long the oldest has waited."""
+        first = submit()
+        submit()
+        leased(ledger, first)
+        time.sleep(0.05)
+        figures = ledger.stats()
+        assert figures[TRAINING_QUEUE] == QueueStats(0, 0, 0.0)
+        inference = figures[INFERENCE_QUEUE]
+        assert (inference.waiting, inference.running) == (1, 1)
+        assert 0.04 < inference.oldest_seconds < 5
+
+    def test_a_worker_that_falls_silent_is_forgotten(self, ledger: Ledger) -> None:
+        """Its announcement lives for as long as it said."""
+        info = WorkerInfo(id="node:1", queue=INFERENCE_QUEUE, device="cpu", models=["a@1"], loading_seconds=2)
+        ledger.announce("node:1", info, 5)
+        ledger.announce("node:2", WorkerInfo(id="node:2", queue=TRAINING_QUEUE), 0.05)
+        time.sleep(0.1)
+        assert ledger.workers() == [info]
+
+
+def test_ended_jobs_are_removed_after_their_time(redis_url: str, settings: WorkerSettings) -> None:
+    """The sweep removes every trace and names them, so that their files go too; those that wait stay."""
+    with connect(redis_url) as client:
+        ledger = Ledger(client, settings.model_copy(update={"result_ttl_seconds": 0.1}))
+        ledger.submit("ended", INPAINT, owner="me")
+        ledger.succeed(leased(ledger, ledger.get("ended")), RESULT)
+        ledger.submit("waiting", INPAINT, owner="me")
+        assert sweep_until(ledger, lambda report: bool(report.removed)).removed == ["ended"]
+        with pytest.raises(UnknownJobError):
+            ledger.get("ended")
+        assert [job.id for job in ledger.recent("me")] == ["waiting"]
+        assert [key for key in client.scan_iter() if "ended" in key and key != "inpaint:ended"] == []
+
+
+class Life(RuleBasedStateMachine):
+    """Any order of events: every job stands in exactly one place, and what was promised about it holds."""
+
+    redis_url: str
+    settings: WorkerSettings
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client = connect(self.redis_url)
+        self.client.flushall()
+        self.ledger = Ledger(self.client, self.settings)
+        self.count = 0
+        self.leases: list[Lease] = []
+        self.current: dict[str, str] = {}
+        self.ended: dict[str, Job] = {}
+
+    def teardown(self) -> None:
+        self.client.close()
+
+    @rule(request=st.sampled_from([INPAINT, SAMPLE, TRAINING]))
+    def submit(self, request: object) -> None:
+        if self.count < 20:
+            self.ledger.submit(f"j{self.count}", request)  # type: ignore[arg-type]
+            self.count += 1
+
+    @rule(number=st.integers(0, 19), process=st.integers(1, 3))
+    def lease(self, number: int, process: int) -> None:
+        if lease := self.ledger.lease(f"j{number}", f"node:{process}"):
+            self.hold(lease)
+
+    @rule(kind=st.sampled_from(["inpaint", "sample", "training"]), limit=st.integers(0, 4))
+    def lease_waiting(self, kind: str, limit: int) -> None:
+        for lease in self.ledger.lease_waiting(kind, limit, "node:3"):
+            self.hold(lease)
+
+    def hold(self, lease: Lease) -> None:
+        self.leases.append(lease)
+        self.current[lease.job.id] = lease.token
+
+    @rule(data=st.data())
+    def write(self, data: st.DataObject) -> None:
+        """With any lease that ever was; with an old one nothing is written."""
+        if self.leases:
+            lease = data.draw(st.sampled_from(self.leases))
+            before = self.ledger.get(lease.job.id)
+            verb = data.draw(
+                st.sampled_from(["renew", "progress", "succeed", "fail", "acknowledge", "release", "lose"])
+            )
+            match verb:
+                case "renew":
+                    self.ledger.renew(lease)
+                case "progress":
+                    self.ledger.progress(lease, Progress(done=1, total=2))
+                case "succeed":
+                    self.ledger.succeed(lease, RESULT)
+                case "fail":
+                    self.ledger.fail(lease, FAILURE)
+                case "acknowledge":
+                    self.ledger.acknowledge_cancel(lease)
+                case "release":
+                    self.ledger.release(lease)
+                case "lose":
+                    self.ledger.lose(lease)
+            assert lease.token == self.current[lease.job.id] or self.ledger.get(lease.job.id) == before
+
+    @rule(number=st.integers(0, 19))
+    def cancel(self, number: int) -> None:
+        if number < self.count:
+            self.ledger.cancel(f"j{number}")
+
+    @rule(living=st.sets(st.sampled_from(["node:1", "node:2", "node:3"])))
+    def bury(self, living: set[str]) -> None:
+        self.ledger.bury("node", living)
+
+    @rule()
+    def leave(self) -> None:
+        self.ledger.leave("node")
+
+    @rule()
+    def sweep(self) -> None:
+        self.ledger.sweep()
+
+    @invariant()
+    def every_job_is_in_its_one_place(self) -> None:
+        places: dict[str, str] = {}
+        for place in ("queued:inference", "running:inference", "queued:training", "running:training", "ended"):
+            for job_id in self.client.zrange(f"inpaint:{place}", 0, -1):
+                assert job_id not in places, f"{job_id} is in {places[job_id]} and in {place}"
+                places[job_id] = place
+        assert len(places) == self.count
+        for number in range(self.count):
+            job = self.ledger.get(f"j{number}")
+            assert places[job.id].split(":")[0] == ("ended" if job.state.ended else job.state.value)
+            assert 0 <= job.attempts <= 3
+            assert job.state is not JobState.FAILED or job.failure is not None
+            assert job.state is not JobState.SUCCEEDED or job.result == RESULT
+            assert self.ended.setdefault(job.id, job) == job if job.state.ended else job.id not in self.ended
+
+
+@pytest.fixture
+def life(redis_url: str, settings: WorkerSettings) -> Iterator[type[Life]]:
+    Life.redis_url, Life.settings = redis_url, settings.model_copy(update={"lease_seconds": 60})
+    yield Life
+    del Life.redis_url, Life.settings
+
+
+def test_no_order_of_events_loses_a_job(life: type[Life]) -> None:
+    """Whatever workers, callers and sweepers do, a job is queued, running or ended, and ends once."""
+    run_state_machine_as_test(
+        life,
+        settings=hypothesis_settings(
+            max_examples=30,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
