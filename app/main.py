@@ -16,7 +16,7 @@ from app import errors
 from app.dependencies import Clients
 from app.limits import UploadLimits
 from app.metrics import Metrics, RequestTimer
-from app.openapi import DESCRIPTION, TAGS
+from app.openapi import ANY_PROBLEM, DESCRIPTION, TAGS
 from app.routers import health, inpaint, jobs, models, samples
 from app.settings import STATIC_DIR, ApiSettings
 from app.watcher import JobWatcher
@@ -64,6 +64,7 @@ def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSetti
         description=DESCRIPTION,
         openapi_tags=TAGS,
         lifespan=lifespan,
+        responses=ANY_PROBLEM,
         # Two files and a box for each hole; whatever else is sent is refused before it is kept.
         form_limits={"max_files": 4, "max_fields": 300, "max_part_size": 4096},
     )

@@ -5,9 +5,11 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import anyio
+import redis
 import redis.asyncio
 
-from worker.connection import OUTAGES, SOCKET_OPTIONS
+from worker.connection import SOCKET_OPTIONS
 from worker.ledger import CHANNEL
 
 _RECONNECT_SECONDS = 0.5
@@ -30,13 +32,11 @@ class JobWatcher:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["JobWatcher"]:
         """Listens for as long as the context is open."""
-        task = asyncio.create_task(self._listen(), name="job-watcher")
-        try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._listen)
             yield self
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            # anyio cancels until the task has ended; redis-py takes a single cancellation for a lost connection.
+            tasks.cancel_scope.cancel()
 
     @asynccontextmanager
     async def watching(self, job_id: str) -> AsyncIterator["Watch"]:
@@ -62,7 +62,7 @@ class JobWatcher:
                         message = await pubsub.get_message(timeout=5)
                         if message is not None:
                             self._wake(message["data"])
-            except OUTAGES as error:
+            except (redis.RedisError, OSError) as error:
                 log.info("The broker is away, waiting requests look for themselves: %s", error)
             await asyncio.sleep(_RECONNECT_SECONDS)
 

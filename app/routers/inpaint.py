@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import uuid4
@@ -156,10 +157,10 @@ def read_form(
     if mask is not None and not mask.filename and not mask.size:
         mask = None  # what a browser sends for a file field that was left empty
     boxes = tuple(_read_box(text) for text in box or () if text)
-    if mask is not None and boxes:
-        raise bad_parameter("Send either `mask` or `box`, not both.")
     if len(boxes) > _MOST_BOXES:
         raise bad_parameter(f"At most {_MOST_BOXES} boxes are taken; send a `mask` instead.")
+    if mask is not None and boxes:
+        raise bad_parameter("Send either `mask` or `box`, not both.")
     return Options(image, mask, boxes, model or None, strategy, dilate, blend, format, quality)
 
 
@@ -327,5 +328,6 @@ def _accept(clients: Clients, job_id: str, inputs: InpaintRequest, owner: str, f
 
 
 def _discard(clients: Clients, inputs: InpaintRequest) -> None:
-    clients.storage.delete(inputs.image_key)
-    clients.storage.delete(inputs.mask_key)
+    with suppress(OSError):  # on a disk that is away; what stays behind expires
+        clients.storage.delete(inputs.image_key)
+        clients.storage.delete(inputs.mask_key)

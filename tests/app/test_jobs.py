@@ -1,0 +1,199 @@
+"""/jobs: follow, fetch, cancel."""
+
+import json
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+import redis
+
+from app.routers import jobs
+from app.settings import ApiSettings
+from tests.app.conftest import FakeWorker
+from worker.contracts import InpaintRequest, Progress
+from worker.ledger import Ledger
+from worker.storage import Storage
+
+pytestmark = pytest.mark.anyio
+Form = dict[str, tuple[str, bytes, str]]
+ASYNC = {"Prefer": "respond-async"}
+
+
+def read_events(text: str) -> list[dict[str, Any]]:
+    """`id`, `event` and `data` of each event in a stream."""
+    events = []
+    for block in text.strip().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if "data" in fields:
+            events.append({**fields, "data": json.loads(fields["data"])})
+    return events
+
+
+async def accepted(client: httpx.AsyncClient, form: Form) -> str:
+    answer = await client.post("/inpaint", files=form, headers=ASYNC)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+async def test_a_job_is_followed_from_queue_to_result(
+    client: httpx.AsyncClient, worker: FakeWorker, form: Form
+) -> None:
+    """202, then events to the end, then the bytes, named after the job."""
+    job_id = await accepted(client, form)
+    stream = await client.get(f"/jobs/{job_id}/events")
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    events = read_events(stream.text)
+    assert [event["event"] for event in events] == ["queued", "running", "progress", "succeeded"]
+    assert events[2]["data"]["progress"]["message"] == "network"
+    result = await client.get(f"/jobs/{job_id}/result")
+    assert result.status_code == 200
+    assert result.headers["content-disposition"] == f'inline; filename="{job_id}.png"'
+    assert worker.handled == [job_id]
+
+
+@pytest.mark.usefixtures("worker")
+async def test_events_go_on_after_the_last_one_seen(client: httpx.AsyncClient, form: Form) -> None:
+    """`Last-Event-ID` leaves out what came before; after the end there is nothing more, and 204 says so."""
+    job_id = await accepted(client, form)
+    events = read_events((await client.get(f"/jobs/{job_id}/events")).text)
+    later = await client.get(f"/jobs/{job_id}/events", headers={"Last-Event-ID": events[1]["id"]})
+    assert read_events(later.text) == events[2:]
+    after = await client.get(f"/jobs/{job_id}/events", headers={"Last-Event-ID": events[-1]["id"]})
+    assert after.status_code == 204
+
+
+async def test_a_quiet_stream_is_kept_alive(
+    client: httpx.AsyncClient, form: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nothing happens, comments keep proxies from closing the stream."""
+    monkeypatch.setattr(jobs, "HEARTBEAT_SECONDS", 0.05)
+    job_id = await accepted(client, form)
+    async with anyio.create_task_group() as tasks:
+
+        async def cancel_later() -> None:
+            await anyio.sleep(0.4)
+            await client.post(f"/jobs/{job_id}/cancel")
+
+        tasks.start_soon(cancel_later)
+        text = (await client.get(f"/jobs/{job_id}/events")).text
+    assert text.count("\n:") >= 2
+    assert read_events(text)[-1]["event"] == "cancelled"
+
+
+async def test_a_queued_job_is_cancelled_at_once(client: httpx.AsyncClient, form: Form) -> None:
+    """It ends, and its result is a 409 that says it was cancelled."""
+    job_id = await accepted(client, form)
+    cancelled = await client.post(f"/jobs/{job_id}/cancel")
+    assert cancelled.json()["state"] == "cancelled"
+    result = await client.get(f"/jobs/{job_id}/result")
+    assert (result.status_code, result.json()["type"]) == (409, "urn:inpaint:problem:job-cancelled")
+
+
+async def test_a_running_job_is_asked_to_stop(client: httpx.AsyncClient, ledger: Ledger, form: Form) -> None:
+    """`cancel_requested`, and a request that waits hears of the end."""
+    job_id = await accepted(client, form)
+    lease = ledger.lease(job_id, "node:1")
+    assert lease is not None
+    answer = (await client.post(f"/jobs/{job_id}/cancel")).json()
+    assert (answer["state"], answer["cancel_requested"]) == ("running", True)
+    ledger.acknowledge_cancel(lease)
+    assert (await client.get(f"/jobs/{job_id}")).json()["state"] == "cancelled"
+
+
+async def test_a_result_that_is_not_ready_is_a_conflict(client: httpx.AsyncClient, ledger: Ledger, form: Form) -> None:
+    """409 with the state and when to ask again, queued and running; the job shows position and progress."""
+    first, second = await accepted(client, form), await accepted(client, form)
+    assert (await client.get(f"/jobs/{second}")).json()["position"] == 1
+    lease = ledger.lease(first, "node:1")
+    assert lease is not None
+    ledger.progress(lease, Progress(done=1, total=3))
+    shown = (await client.get(f"/jobs/{first}")).json()
+    assert (shown["state"], shown["progress"]["done"], shown["attempts"]) == ("running", 1, 1)
+    for job_id, state in ((first, "running"), (second, "queued")):
+        answer = await client.get(f"/jobs/{job_id}/result")
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:inpaint:problem:not-ready")
+        assert state in answer.json()["detail"]
+        assert int(answer.headers["retry-after"]) >= 1
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_result_that_was_removed_is_gone(client: httpx.AsyncClient, form: Form, storage: Storage) -> None:
+    """410, which says how long results are kept."""
+    job_id = (await client.post("/inpaint", files=form)).headers["x-job-id"]
+    storage.delete(f"results/{job_id}")
+    answer = await client.get(f"/jobs/{job_id}/result")
+    assert (answer.status_code, answer.json()["type"]) == (410, "urn:inpaint:problem:result-expired")
+    assert "24 hours" in answer.json()["detail"]
+
+
+async def test_the_latest_jobs_come_first(client: httpx.AsyncClient, form: Form) -> None:
+    """GET /jobs lists what was accepted, newest first, no more than asked for."""
+    ids = [await accepted(client, form) for _ in range(3)]
+    listed = (await client.get("/jobs", params={"limit": 2})).json()["jobs"]
+    assert [job["id"] for job in listed] == ids[:0:-1]
+
+
+@pytest.mark.parametrize("path", ["", "/result", "/events"])
+async def test_an_unknown_job_is_404(client: httpx.AsyncClient, path: str) -> None:
+    """On every path of it."""
+    answer = await client.get(f"/jobs/nobody{path}")
+    assert (answer.status_code, answer.json()["type"]) == (404, "urn:inpaint:problem:unknown-job")
+
+
+async def test_waiting_survives_a_lost_subscription(
+    client: httpx.AsyncClient, form: Form, ledger: Ledger, storage: Storage, redis_url: str
+) -> None:
+    """When every connection to the broker is cut, who waits still gets the result."""
+    async with anyio.create_task_group() as tasks:
+        answers: list[httpx.Response] = []
+
+        async def wait() -> None:
+            answers.append(await client.put("/inpaint/patient", files=form))
+
+        tasks.start_soon(wait)
+        await anyio.sleep(0.3)
+        with redis.Redis.from_url(redis_url) as broker:
+            broker.client_kill_filter(_type="pubsub")
+            broker.client_kill_filter(_type="normal", skipme=True)
+        lease = ledger.lease("patient", "node:1")
+        assert lease is not None
+        assert isinstance(lease.job.request, InpaintRequest)
+        FakeWorker.complete(ledger, storage, lease)
+    assert answers[0].status_code == 200
+    assert answers[0].elapsed.total_seconds() < 5
+
+
+class TestKeys:
+    """Where the operator has set keys."""
+
+    @pytest.fixture
+    def settings(self) -> ApiSettings:
+        return ApiSettings.model_validate({"api_keys": "alice-secret, bob-secret"})
+
+    async def test_every_call_needs_a_known_key(self, client: httpx.AsyncClient, form: Form) -> None:
+        """401 without one, 403 with another, either header will do; health needs none."""
+        assert (await client.post("/inpaint", files=form)).status_code == 401
+        assert (await client.get("/jobs")).headers["www-authenticate"] == "Bearer"
+        assert (await client.get("/models", headers={"X-API-Key": "guess"})).status_code == 403
+        assert (await client.get("/jobs", headers={"Authorization": "Bearer alice-secret"})).status_code == 200
+        assert (await client.get("/jobs", headers={"X-API-Key": "bob-secret"})).status_code == 200
+        assert (await client.get("/healthz")).status_code == 200
+
+    async def test_a_key_sees_its_own_jobs_alone(self, client: httpx.AsyncClient, form: Form) -> None:
+        """Another key's job is unknown, cannot be cancelled, and its id cannot be taken over."""
+        alice, bob = {"X-API-Key": "alice-secret"}, {"X-API-Key": "bob-secret"}
+        await client.put("/inpaint/hers", files=form, headers=alice | ASYNC)
+        assert (await client.get("/jobs/hers", headers=bob)).status_code == 404
+        assert (await client.post("/jobs/hers/cancel", headers=bob)).status_code == 404
+        assert (await client.put("/inpaint/hers", files=form, headers=bob | ASYNC)).status_code == 422
+        assert (await client.get("/jobs", headers=bob)).json() == {"jobs": []}
+        assert (await client.get("/jobs/hers", headers=alice)).status_code == 200
+
+    async def test_an_idempotency_key_belongs_to_its_api_key(self, client: httpx.AsyncClient, form: Form) -> None:
+        """Two clients that choose the same text get a job each."""
+        ids = set()
+        for key in ("alice-secret", "bob-secret"):
+            headers = {"X-API-Key": key, "Idempotency-Key": "1", **ASYNC}
+            ids.add((await client.post("/inpaint", files=form, headers=headers)).json()["id"])
+        assert len(ids) == 2

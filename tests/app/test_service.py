@@ -1,0 +1,117 @@
+"""The service around the calls: health, metrics, models, docs, page, settings, what an import costs."""
+
+import subprocess
+import sys
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.settings import ApiSettings, ExposureError, check_exposure
+from tests.app.conftest import FakeWorker, until
+from worker.ledger import Ledger
+
+pytestmark = pytest.mark.anyio
+Form = dict[str, tuple[str, bytes, str]]
+
+
+def test_importing_the_api_loads_no_torch() -> None:
+    """Not even indirectly: the API's process stays small and starts at once."""
+    code = (
+        "import sys, app.main, app.cli; app.main.create_app();"
+        "print([name for name in ('torch', 'torchvision', 'cv2', 'safetensors') if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+async def test_ready_means_that_a_picture_would_be_completed(client: httpx.AsyncClient) -> None:
+    """503 that names what is missing until a worker has announced itself, then 200 with the worker."""
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()["broker"]) == (503, True)
+    assert "worker" in answer.json()["detail"]
+    assert (await client.get("/healthz")).json()["status"] == "ok"
+
+
+async def test_ready_with_a_worker(client: httpx.AsyncClient, ledger: Ledger, worker: FakeWorker) -> None:
+    """200, who works, and which model serves."""
+    await until(lambda: bool(ledger.workers()))
+    answer = await client.get("/readyz")
+    assert answer.status_code == 200
+    assert (answer.json()["workers"][0]["id"], answer.json()["model"][:13]) == ("fake:1", "glcic-celeba@")
+    assert worker.handled == []
+
+
+async def test_metrics_tell_the_queue_and_the_requests(client: httpx.AsyncClient, form: Form) -> None:
+    """Depth by state, age, broker, and latency by route, not by path."""
+    job = await client.post("/inpaint", files=form, headers={"Prefer": "respond-async"})
+    await client.get(f"/jobs/{job.json()['id']}")
+    text = (await client.get("/metrics")).text
+    assert 'inpaint_jobs{queue="inference",state="queued"} 1.0' in text
+    assert 'inpaint_queue_oldest_seconds{queue="inference"}' in text
+    assert "inpaint_broker_up 1.0" in text
+    assert 'inpaint_http_request_seconds_count{method="GET",route="/jobs/{id}",status="200"} 1.0' in text
+
+
+async def test_models_are_listed_with_their_cards(client: httpx.AsyncClient) -> None:
+    """Name, active version, licence; one alone; an unknown one is 404."""
+    models = (await client.get("/models")).json()["models"]
+    model = next(model for model in models if model["name"] == "glcic-celeba")
+    assert model["active"] == model["versions"][0]["sha256"][:8]
+    assert model["versions"][0]["licence"]
+    assert (await client.get("/models/glcic-celeba")).json() == model
+    assert (await client.get("/models/none-such")).status_code == 404
+
+
+async def test_a_version_is_put_into_service(client: httpx.AsyncClient, form: Form) -> None:
+    """PUT active takes a version that exists; the next job carries it."""
+    version = (await client.get("/models/glcic-celeba")).json()["active"]
+    answer = await client.put("/models/glcic-celeba/active", json={"version": version})
+    assert (answer.status_code, answer.json()["active"]) == (200, version)
+    job = await client.post("/inpaint", files=form, headers={"Prefer": "respond-async"})
+    assert job.json()["model"] == f"glcic-celeba@{version}"
+    unknown = await client.put("/models/glcic-celeba/active", json={"version": "00000000"})
+    assert unknown.status_code == 404
+    assert (await client.put("/models/glcic-celeba/active", json={"version": "../../x"})).status_code == 400
+
+
+async def test_the_docs_describe_every_call(client: httpx.AsyncClient, app: FastAPI) -> None:
+    """Each operation has a summary, a tag that is described, and its failures as problems."""
+    assert (await client.get("/docs")).status_code == 200
+    schema = (await client.get("/openapi.json")).json()
+    tags = {tag["name"] for tag in schema["tags"]}
+    for path, item in schema["paths"].items():
+        for method, operation in item.items():
+            assert operation["summary"], (method, path)
+            assert set(operation["tags"]) <= tags, (method, path)
+            for status, answer in operation["responses"].items():
+                if status == "default" or int(status) >= 400:
+                    assert "application/problem+json" in answer["content"], (method, path, status)
+    assert {route.path for route in app.routes if hasattr(route, "methods")} >= {"/openapi.json"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_loopback_needs_no_key(host: str) -> None:
+    """A service that only this machine reaches starts as it is."""
+    check_exposure(ApiSettings(host=host))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "example.org"])
+def test_beyond_loopback_needs_keys_or_a_word(host: str) -> None:
+    """Refused in a sentence that names the ways out, each of which is then taken."""
+    with pytest.raises(ExposureError, match="API_KEYS"):
+        check_exposure(ApiSettings(host=host))
+    check_exposure(ApiSettings.model_validate({"host": host, "api_keys": "secret"}))
+    check_exposure(ApiSettings(host=host, allow_anonymous=True))
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys as a comma-separated list, never shown; the prefix with one slash."""
+    monkeypatch.setenv("API_KEYS", "one, two")
+    monkeypatch.setenv("ROOT_PATH", "paint/")
+    settings = ApiSettings()
+    assert [key.get_secret_value() for key in settings.api_keys] == ["one", "two"]
+    assert "two" not in repr(settings)
+    assert settings.root_path == "/paint"
+    assert settings.owner_of("one") != settings.owner_of("two")
+    assert settings.owner_of("three") is None
