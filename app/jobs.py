@@ -7,6 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from app.dependencies import Clients, ClientsDep
 from app.errors import ProblemError, failure_problem, retry_after
 from app.schemas import JobView
 from worker.connection import OUTAGES
-from worker.contracts import Job, JobRequest, JobState, Result
+from worker.contracts import InpaintRequest, Job, JobRequest, JobState, Result
 from worker.storage import MissingObjectError
 
 POLL_AFTER_SECONDS = 1
@@ -72,6 +73,14 @@ def accept(clients: Clients, job_id: str, request: JobRequest, *, owner: str, fi
     if job.state is JobState.QUEUED:
         clients.publish(job)
     return job
+
+
+def discard_inputs(clients: Clients, request: JobRequest) -> None:
+    """Remove what was stored for a job that no worker will read."""
+    if isinstance(request, InpaintRequest):
+        with suppress(OSError):  # on a disk that is away; what stays behind expires
+            clients.storage.delete(request.image_key)
+            clients.storage.delete(request.mask_key)
 
 
 async def wait_until_ended(clients: Clients, job: Job, seconds: float) -> Job:

@@ -11,14 +11,17 @@ import sys
 import uvicorn
 
 from app.main import create_app
+from app.settings import ApiSettings
 
 _FINISH_SECONDS = 10
 
 
 def api(listener: socket.socket) -> None:
     """Serve until SIGTERM; requests under way have ten seconds to end."""
+    settings = ApiSettings()
     config = uvicorn.Config(
-        create_app(),
+        create_app(settings),
+        root_path=settings.root_path,
         log_level=os.environ.get("LOG_LEVEL", "warning").lower(),
         timeout_graceful_shutdown=_FINISH_SECONDS,
         server_header=False,

@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import uuid4
@@ -22,6 +21,7 @@ from app.jobs import (
     accept,
     accepted_response,
     applied,
+    discard_inputs,
     result_response,
     wait_until_ended,
 )
@@ -304,7 +304,7 @@ def _prepare(clients: Clients, options: Options, job_id: str) -> InpaintRequest:
         clients.storage.put(inputs.image_key, pack(picture))
         clients.storage.put(inputs.mask_key, pack_mask(mask))
     except OSError as error:
-        _discard(clients, inputs)
+        discard_inputs(clients, inputs)
         raise ProblemError(
             503,
             "storage-unavailable",
@@ -320,14 +320,8 @@ def _accept(clients: Clients, job_id: str, inputs: InpaintRequest, owner: str, f
     try:
         job = accept(clients, job_id, inputs, owner=owner, fingerprint=fingerprint)
     except (QueueFullError, IdempotencyConflictError):
-        _discard(clients, inputs)
+        discard_inputs(clients, inputs)
         raise
     if job.request != inputs:  # the same request came twice at once, and the other one was first
-        _discard(clients, inputs)
+        discard_inputs(clients, inputs)
     return job
-
-
-def _discard(clients: Clients, inputs: InpaintRequest) -> None:
-    with suppress(OSError):  # on a disk that is away; what stays behind expires
-        clients.storage.delete(inputs.image_key)
-        clients.storage.delete(inputs.mask_key)

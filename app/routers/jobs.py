@@ -10,7 +10,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 
 from app.dependencies import Clients, ClientsDep, OwnerDep
-from app.jobs import job_response, result_response
+from app.jobs import discard_inputs, job_response, result_response
 from app.openapi import problems
 from app.schemas import JobList, JobView
 from worker.connection import OUTAGES
@@ -78,6 +78,8 @@ async def cancel_job(request: Request, clients: ClientsDep, job: JobDep) -> Resp
     """A queued job ends at once. A running one is asked to stop: follow its events to see it end. One that has ended
     stays as it is."""
     cancelled = await run_in_threadpool(clients.ledger.cancel, job.id)
+    if cancelled.state is JobState.CANCELLED:
+        await run_in_threadpool(discard_inputs, clients, cancelled.request)  # no worker will come and do it
     return job_response(JobView.of(cancelled, root_path=request.scope["root_path"]))
 
 

@@ -13,6 +13,7 @@ from app.settings import ApiSettings
 from tests.app.conftest import FakeWorker
 from worker.contracts import InpaintRequest, Progress
 from worker.ledger import Ledger
+from worker.settings import WorkerSettings
 from worker.storage import Storage
 
 pytestmark = pytest.mark.anyio
@@ -81,13 +82,16 @@ async def test_a_quiet_stream_is_kept_alive(
     assert read_events(text)[-1]["event"] == "cancelled"
 
 
-async def test_a_queued_job_is_cancelled_at_once(client: httpx.AsyncClient, form: Form) -> None:
-    """It ends, and its result is a 409 that says it was cancelled."""
+async def test_a_queued_job_is_cancelled_at_once(
+    client: httpx.AsyncClient, form: Form, worker_settings: WorkerSettings
+) -> None:
+    """It ends, its result is a 409 that says it was cancelled, and what was stored for it is gone."""
     job_id = await accepted(client, form)
     cancelled = await client.post(f"/jobs/{job_id}/cancel")
     assert cancelled.json()["state"] == "cancelled"
     result = await client.get(f"/jobs/{job_id}/result")
     assert (result.status_code, result.json()["type"]) == (409, "urn:inpaint:problem:job-cancelled")
+    assert not [path for path in worker_settings.storage_dir.rglob("*") if path.is_file()]
 
 
 async def test_a_running_job_is_asked_to_stop(client: httpx.AsyncClient, ledger: Ledger, form: Form) -> None:
