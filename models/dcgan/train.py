@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from models.dcgan.network import LATENT, SIZE, WIDTH, Discriminator, Generator
+from models.dcgan.network import LATENT, SIZE, Discriminator, Generator
+from models.dcgan.options import DcganOptions
 from models.dcgan.sample import BATCH
 from models.engine import prepare_process
 from models.evaluation.metrics import sliced_wasserstein
 from models.sampling import draw_latents, render
 from models.training import loop, processes
-from models.training.adversarial import GanOptions, GanRecipe
+from models.training.adversarial import GanRecipe
 from models.training.data import Pictures, open_pictures
 from models.training.errors import DataError
 from models.training.loop import About, Outcome
@@ -25,29 +25,6 @@ from models.training.report import grid
 
 PREVIEW_SEED = 0
 SETTLING = 1024  # latents from which the served batch norm statistics are measured
-
-
-class DcganOptions(GanOptions):
-    """How a DCGAN is trained."""
-
-    batch_size: int = Field(default=128, ge=1, description="Pictures per step and process.")
-    width: int = Field(default=WIDTH, ge=4, le=256, description="Channels at 32x32; they double as the side halves.")
-    mirror: bool = Field(default=False, description="Show mirror images as often as the pictures themselves.")
-    name: str = Field(
-        default="dcgan-celeba", pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Model name, for the card."
-    )
-
-
-PRESETS: dict[str, DcganOptions] = {
-    # Section 4, and figure 1 for the width. The paper gives no number of epochs for its faces.
-    "paper": DcganOptions(width=128),
-    # The sizes of the course project.
-    "course": DcganOptions(),
-    # Small batches make more of few pictures; the average hides what the last steps happened to do.
-    "cpu": DcganOptions(
-        batch_size=32, epochs=60, mirror=True, ema=0.999, precision="bfloat16", channels_last=True, validate_every=2000
-    ),
-}
 
 
 class DcganRecipe(GanRecipe):

@@ -1,7 +1,7 @@
 """What the three families' `train.py` share. How a family uses it:
 
-1. `class DcganOptions(options.Options)`: a frozen pydantic model, a sentence per field, cross-checks
-   in validators; `PRESETS: dict[str, DcganOptions]` with `paper`, `course`, `cpu`.
+1. `models/FAMILY/options.py`, free of torch: a frozen pydantic model over `options.Options`, a sentence per
+   field, cross-checks in validators, and `PRESETS` with `paper`, `course`, `cpu`; listed in `families.py`.
 2. `class DcganRecipe(loop.Recipe[Batch])`: `batch(step)` is a pure function of the step (made ahead in
    background threads, all chance from `moves.generator(seed, rank, step)`); `step(step, batch)` does one
    optimisation step and returns its losses; `state_dict`/`load_state_dict` hold everything else.

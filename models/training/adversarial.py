@@ -12,30 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from models.training import processes
 from models.training.data import positions
 from models.training.ema import Average
 from models.training.loop import Figures, Recipe
-from models.training.options import Options
+from models.training.options import GanOptions
 from models.training.report import ACCURACY
-
-
-class GanOptions(Options):
-    """What the plain GANs have in common."""
-
-    epochs: float = Field(default=25, gt=0, description="Times each training picture is shown.")
-    lr: float = Field(default=2e-4, gt=0, description="Adam's learning rate, the same for both networks.")
-    beta1: float = Field(default=0.5, ge=0, lt=1, description="Adam's first decay; 0.5 is the DCGAN paper's advice.")
-    smooth: float = Field(
-        default=0.0, ge=0, lt=0.5, description="One-sided label smoothing: real pictures are worth 1 minus this."
-    )
-
-    def steps(self, pictures: int) -> int:
-        """Optimisation steps of a run over `pictures` pictures."""
-        return max(1, round(self.epochs * pictures / (self.batch_size * processes.world())))
 
 
 class GanRecipe(Recipe[Tensor]):
@@ -53,9 +37,9 @@ class GanRecipe(Recipe[Tensor]):
     ) -> None:
         layout = torch.channels_last if options.channels_last else torch.contiguous_format
         self.options: GanOptions = options
-        self.steps = options.steps(pictures)
-        self.generator = generator.to(device).to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub has no such overload
-        self.discriminator = discriminator.to(device).to(memory_format=layout)  # type: ignore[call-overload]  # as above
+        self.steps = options.steps(pictures, processes.world())
+        self.generator = generator.to(device).to(memory_format=layout)
+        self.discriminator = discriminator.to(device).to(memory_format=layout)
         self.average = Average(self.generator, options.ema)
         self._device = device
         self._layout = layout
@@ -118,12 +102,10 @@ class GanRecipe(Recipe[Tensor]):
         return torch.optim.Adam(network.parameters(), self.options.lr, (self.options.beta1, 0.999), fused=True)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self._device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16", cache_enabled=True
-        )
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16")
 
     def _update(self, network: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         processes.average_gradients(network)
         optimiser.step()

@@ -6,16 +6,14 @@ at 256 pixels.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-Mask = npt.NDArray[np.bool_]
+from models.training.options import HoleKind
 
-HoleKind = Literal["patch", "box", "stroke", "scattered"]
-"""`patch` is the protocol of the paper and of the course: one box inside a patch that the local discriminator sees."""
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Options that every family has, and how a command line changes them."""
+"""Options that every family has, and how a command line changes them. Free of torch."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -30,6 +30,24 @@ class Options(BaseModel):
     data_threads: int = Field(default=1, ge=1, description="Threads that make batches ahead of the step.")
     licence: str = Field(default="", description="Terms of the weights, for the card; known for CelebA and MNIST.")
 
+
+class GanOptions(Options):
+    """What the plain GANs have in common."""
+
+    epochs: float = Field(default=25, gt=0, description="Times each training picture is shown.")
+    lr: float = Field(default=2e-4, gt=0, description="Adam's learning rate, the same for both networks.")
+    beta1: float = Field(default=0.5, ge=0, lt=1, description="Adam's first decay; 0.5 is the DCGAN paper's advice.")
+    smooth: float = Field(
+        default=0.0, ge=0, lt=0.5, description="One-sided label smoothing: real pictures are worth 1 minus this."
+    )
+
+    def steps(self, pictures: int, processes: int = 1) -> int:
+        """Optimisation steps of a run over `pictures` pictures in so many processes."""
+        return max(1, round(self.epochs * pictures / (self.batch_size * processes)))
+
+
+HoleKind = Literal["patch", "box", "stroke", "scattered"]
+"""`patch` is the protocol of the paper and of the course: one box inside a patch that the local discriminator sees."""
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)
 

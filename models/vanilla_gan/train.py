@@ -5,45 +5,22 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from models.engine import prepare_process
 from models.evaluation.digit_classifier import judge, load_classifier
 from models.sampling import draw_latents, render
 from models.training import loop, processes
-from models.training.adversarial import GanOptions, GanRecipe
+from models.training.adversarial import GanRecipe
 from models.training.data import open_digits
 from models.training.loop import About, Outcome
 from models.training.report import grid
 from models.vanilla_gan.network import LATENT, SIZE, Discriminator, Generator
+from models.vanilla_gan.options import VanillaGanOptions
 from models.vanilla_gan.sample import BATCH
 
 PREVIEW_SEED = 0
 JUDGED = 2048  # samples that the digit classifier looks at during training
-
-
-class VanillaGanOptions(GanOptions):
-    """How a vanilla GAN is trained."""
-
-    batch_size: int = Field(default=100, ge=1, description="Pictures per step and process.")
-    epochs: float = Field(default=200, gt=0, description="Times each training picture is shown.")
-    beta1: float = Field(default=0.9, ge=0, lt=1, description="Adam's first decay.")
-    name: str = Field(
-        default="vanilla-gan-mnist", pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Model name, for the card."
-    )
-
-
-PRESETS: dict[str, VanillaGanOptions] = {
-    # The paper trains with plain momentum and names no rates; Adam stands in for it.
-    "paper": VanillaGanOptions(smooth=0.0),
-    # The course project: Adam 2e-4, batch 100, 200 epochs.
-    "course": VanillaGanOptions(),
-    # A lower first decay calms the game, and the average of the generator is better than any single step of it.
-    "cpu": VanillaGanOptions(
-        epochs=60, beta1=0.5, ema=0.999, precision="bfloat16", log_every=100, preview_every=5000, validate_every=5000
-    ),
-}
 
 
 class VanillaGanRecipe(GanRecipe):

@@ -13,7 +13,8 @@ from torch import Tensor
 from models.catalog import Card, Catalog
 from models.glcic import train as glcic
 from models.glcic.network import CompletionNetwork
-from models.glcic.train import PRESETS, Batch, GlcicOptions, GlcicRecipe, hole_mse
+from models.glcic.options import PRESETS, GlcicOptions
+from models.glcic.train import Batch, GlcicRecipe, hole_mse
 from models.loading import load
 from models.training import checkpoint, loop
 from models.training.data import Pictures, open_pictures

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from models.training.holes import (
     COURSE,
     PAPER,
-    HoleKind,
     box_hole,
     patch_hole,
     sample_hole,
     scattered_hole,
     stroke_hole,
 )
+from models.training.options import HoleKind
 
 sizes = st.integers(4, 64).map(lambda quarter: 4 * quarter)
 seeds = st.integers(0, 2**32)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.glcic.train import PRESETS
+from models.glcic.options import PRESETS
 from models.training.errors import OptionsError
 from models.training.options import parse_overrides, with_overrides
 
