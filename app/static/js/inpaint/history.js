@@ -1,0 +1,66 @@
+/** The results of this visit. They live in this tab alone and go with it. */
+
+import { h } from "../dom.js";
+import { duration } from "../format.js";
+
+/**
+ * @typedef {object} Entry
+ * @property {import("../editor/picture.js").Picture} picture before
+ * @property {import("../editor/mask.js").Edit} mask packed
+ * @property {Blob} blob the result, as the service gave it
+ * @property {string} url of the result, for <img>
+ * @property {any} job
+ * @property {number} seconds
+ */
+
+const MOST = 24;
+
+/**
+ * @param {{onOpen: (entry: Entry) => void, onForget: (entry: Entry, left: Entry[]) => void}} listeners
+ */
+export function createHistory({ onOpen, onForget }) {
+  /** @type {Entry[]} newest first */
+  const entries = [];
+  const list = h("ul", { class: "history" });
+  const element = h(
+    "section",
+    { class: "panel-section", "aria-labelledby": "history-title", hidden: true },
+    h("h2", { id: "history-title", class: "eyebrow" }, "This visit"),
+    list,
+  );
+  const buttons = new Map();
+
+  return {
+    element,
+    entries,
+    /** @param {Entry} entry */
+    add(entry) {
+      entries.unshift(entry);
+      const label = `${entry.picture.name}, ${duration(entry.seconds)}`;
+      const image = h("img", { src: entry.url, alt: "", width: 64, height: 64 });
+      const button = h(
+        "button",
+        { type: "button", class: "thumb", "aria-label": `Result ${label}`, title: label, onclick: () => onOpen(entry) },
+        image,
+      );
+      const row = h("li", {}, button);
+      buttons.set(entry, { button, row });
+      list.prepend(row);
+      while (entries.length > MOST) {
+        const gone = entries.pop();
+        URL.revokeObjectURL(gone.url);
+        buttons.get(gone).row.remove();
+        buttons.delete(gone);
+        onForget(gone, entries);
+      }
+      element.hidden = false;
+    },
+    /** @param {Entry | null} entry that is on the stage */
+    mark(entry) {
+      for (const [each, { button }] of buttons) {
+        if (each === entry) button.setAttribute("aria-current", "true");
+        else button.removeAttribute("aria-current");
+      }
+    },
+  };
+}

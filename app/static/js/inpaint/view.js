@@ -1,0 +1,316 @@
+/**
+ * The Inpaint view: a picture comes in, a mask is drawn, a run is made, its
+ * result is compared. `data-state` on the root says which of these it is:
+ *
+ *     empty -> edit -> running -> result
+ *               ^---------+---------+
+ */
+
+import { announce } from "../announce.js";
+import { address, Problem } from "../api.js";
+import { download, h, icon, showError } from "../dom.js";
+import { decodeMask, encodeMask } from "../editor/mask-file.js";
+import { Mask } from "../editor/mask.js";
+import { openPicture } from "../editor/picture.js";
+import { paintStroke } from "../editor/shapes.js";
+import { Stage } from "../editor/stage.js";
+import { percent } from "../format.js";
+import { createCompare } from "./compare.js";
+import { createHistory } from "./history.js";
+import { createProgress } from "./progress.js";
+import { createResult } from "./result.js";
+import { CancelledError, complete } from "./run.js";
+import { createSettings } from "./settings.js";
+import { createStart, listenForFiles } from "./start.js";
+import { createToolbar } from "./toolbar.js";
+
+/** @typedef {import("../editor/picture.js").Picture} Picture */
+/** @typedef {import("./history.js").Entry} Entry */
+
+export class InpaintView {
+  /** @param {HTMLElement} root */
+  constructor(root) {
+    this.root = root;
+    this.stage = new Stage();
+    this.start = createStart({ onFile: (file) => this.openFile(file), onExample: (each) => this.openExample(each) });
+    this.toolbar = createToolbar(this.stage, {
+      onUpload: () => this._maskInput.click(),
+      onDownload: () => this.saveMask(),
+    });
+    this.compare = createCompare();
+    this.settings = createSettings();
+    this.progress = createProgress(() => this.cancel());
+    this.result = createResult({ onContinue: () => this.continueFromResult(), onBack: () => this.edit() });
+    this.history = createHistory({
+      onOpen: (entry) => this.showEntry(entry),
+      onForget: (entry, left) => this._release(entry.picture, left),
+    });
+    /** @type {Entry | null} the result on the stage */
+    this.entry = null;
+    /** @type {AbortController | null} */
+    this.run = null;
+    this._build();
+    listenForFiles(root, (file) => this.openFile(file));
+    document.addEventListener("keydown", (event) => {
+      const runs = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+      if (runs && root.offsetParent !== null && root.dataset.state === "edit") this.complete();
+    });
+    this._state("empty");
+  }
+
+  show({ first }) {
+    if (first) this.settings.load();
+  }
+
+  keyChanged() {
+    this.settings.load();
+  }
+
+  _build() {
+    this._name = h("h2", { class: "picture-name" });
+    this._facts = h("p", { class: "picture-facts" });
+    this._runButton = h(
+      "button",
+      { type: "button", class: "button primary large run", id: "run", onclick: () => this.complete() },
+      icon("spark"),
+      "Inpaint",
+    );
+    this._hint = h("p", { class: "help run-hint", id: "run-hint" });
+    this._runButton.setAttribute("aria-describedby", "run-hint");
+    this._runError = h("p", { class: "error", role: "alert", hidden: true });
+    this._maskError = h("p", { class: "error on-stage", role: "alert", hidden: true });
+    this._maskInput = h("input", {
+      type: "file",
+      id: "mask-input",
+      accept: "image/*",
+      hidden: true,
+      onchange: () => {
+        const [file] = this._maskInput.files;
+        this._maskInput.value = "";
+        if (file) this.openMask(file);
+      },
+    });
+    const replace = h("button", { type: "button", class: "link", onclick: () => this.start.choose() }, "Replace");
+    const close = h("button", { type: "button", class: "link", onclick: () => this.close() }, "Close");
+    const panel = h(
+      "aside",
+      { class: "panel", "aria-label": "Run and result" },
+      h(
+        "section",
+        { class: "panel-section picture-section" },
+        this._name,
+        this._facts,
+        h("p", { class: "links" }, replace, close),
+      ),
+      h(
+        "section",
+        { class: "panel-section run-section" },
+        this._runButton,
+        this.progress.element,
+        this._hint,
+        this._runError,
+        this.settings.element,
+      ),
+      this.result.element,
+      this.history.element,
+    );
+    this.root.append(
+      h(
+        "div",
+        { class: "stage" },
+        this.start.element,
+        this.stage.element,
+        this.compare.element,
+        this._maskError,
+        this.toolbar.element,
+        this.compare.bar,
+        this._maskInput,
+        h("p", { class: "drop-note", "aria-hidden": "true" }, "Drop the picture"),
+      ),
+      panel,
+    );
+    this.toolbar.element.classList.add("edit-bar");
+    this.compare.bar.classList.add("result-bar");
+    this.stage.addEventListener("change", () => this._updateCoverage());
+  }
+
+  /** @param {"empty" | "edit" | "running" | "result"} state */
+  _state(state) {
+    this.root.dataset.state = state;
+    this.stage.element.classList.toggle("busy", state === "running");
+    this.stage.element.inert = state === "running";
+    this.toolbar.element.inert = state === "running";
+    this.settings.element.inert = state === "running";
+    this.result.element.hidden = state !== "result";
+    this._runButton.hidden = state !== "edit";
+    this._hint.hidden = state !== "edit";
+    if (state !== "result") this.history.mark(null);
+    if (state === "empty") this._name.textContent = "";
+  }
+
+  /** @param {File} file */
+  async openFile(file) {
+    this.start.fail();
+    showError(this._maskError);
+    if (this.run) return;
+    try {
+      this._open(await openPicture(file, file.name || "pasted.png"));
+    } catch (error) {
+      // Said where the picture was to appear: on the start page, or over the picture that stays.
+      if (this.stage.picture) showError(this._maskError, error.message);
+      else this.start.fail(error.message);
+    }
+  }
+
+  /** @param {import("./examples.js").Example} example */
+  async openExample(example) {
+    this.start.fail();
+    try {
+      const response = await fetch(address(example.file));
+      if (!response.ok) throw new Problem(response.status, "Not there", "This example could not be loaded.");
+      const picture = await openPicture(await response.blob(), example.name);
+      const mask = new Mask(picture.width, picture.height);
+      for (const { radius, points } of example.strokes) {
+        const track = points.map(([x, y]) => ({ x, y }));
+        track.forEach((point, i) => paintStroke(mask, track[Math.max(i - 1, 0)], point, radius, 1));
+      }
+      this._open(picture, mask);
+    } catch (error) {
+      this.start.fail(error instanceof TypeError ? "The example could not be loaded: no connection." : error.message);
+    }
+  }
+
+  /** @param {Picture} picture @param {Mask} [mask] */
+  _open(picture, mask) {
+    const before = this.stage.picture;
+    this._state("edit");
+    this.stage.open(picture, mask);
+    if (before && before !== picture) this._release(before, this.history.entries);
+    this._name.textContent = picture.name;
+    this._name.title = picture.name;
+    showError(this._runError);
+    this._updateCoverage();
+    this.stage.element.focus({ preventScroll: true });
+    announce(`${picture.name} opened, ${picture.width} by ${picture.height} pixels.`);
+  }
+
+  /** Let go of a picture that neither the stage nor the history shows. */
+  _release(picture, entries) {
+    if (picture !== this.stage.picture && !entries.some((entry) => entry.picture === picture)) picture.close();
+  }
+
+  close() {
+    this.cancel();
+    const { picture } = this.stage;
+    this.stage.picture = this.stage.mask = null;
+    if (picture) this._release(picture, this.history.entries);
+    this._state("empty");
+  }
+
+  edit() {
+    this._state("edit");
+    this.stage.element.focus({ preventScroll: true });
+  }
+
+  async complete() {
+    const { picture, mask } = this.stage;
+    if (!picture || this.run) return;
+    if (mask.count() === 0) {
+      this._updateCoverage();
+      announce(this._hint.textContent);
+      return;
+    }
+    showError(this._runError);
+    const snapshot = mask.snapshot();
+    this.run = new AbortController();
+    this._state("running");
+    this.progress.start();
+    try {
+      const completion = await complete(picture, mask, this.settings.values, {
+        onJob: (job) => this.progress.show(job),
+        signal: this.run.signal,
+      });
+      const entry = { ...completion, picture, mask: snapshot, url: URL.createObjectURL(completion.blob) };
+      this.history.add(entry);
+      this._showResult(entry);
+      announce(`Done. ${percent(completion.job.result.changed)} of the picture changed.`);
+    } catch (error) {
+      if (this.root.dataset.state === "running") this._state("edit");
+      if (error instanceof CancelledError) announce("Cancelled.");
+      else if (error instanceof Problem) showError(this._runError, error.message);
+      else throw error;
+    } finally {
+      this.run = null;
+      this.progress.stop();
+    }
+  }
+
+  cancel() {
+    if (!this.run) return;
+    this.progress.cancelling();
+    this.run.abort();
+  }
+
+  /** @param {Entry} entry of the history */
+  showEntry(entry) {
+    if (this.run) return;
+    if (entry.picture !== this.stage.picture || entry !== this.entry) {
+      const mask = new Mask(entry.picture.width, entry.picture.height);
+      mask.swap(entry.mask);
+      this._open(entry.picture, mask);
+    }
+    this._showResult(entry);
+  }
+
+  _showResult(entry) {
+    this.entry = entry;
+    this._state("result");
+    // The slider stands at the left end of what was filled: the result is seen at once, the original a drag away.
+    const left = this.stage.mask.bounds()?.x0 ?? 0;
+    this.compare.show(entry.picture, entry.url, left / entry.picture.width - 0.015);
+    this.result.show(entry);
+    this.history.mark(entry);
+    this.compare.focus();
+  }
+
+  async continueFromResult() {
+    const { blob, picture } = this.entry;
+    this._open(await openPicture(blob, `${picture.stem}.png`));
+  }
+
+  /** @param {File} file */
+  async openMask(file) {
+    const { picture } = this.stage;
+    showError(this._maskError);
+    try {
+      const read = await decodeMask(file, picture.width, picture.height);
+      this.stage.edit((mask) => {
+        mask.clear();
+        for (const [index, tile] of read.tiles.entries()) if (tile) mask.replace(index, tile);
+      });
+      announce(`Mask opened. ${this.stage.coverageText()}`);
+    } catch (error) {
+      showError(this._maskError, error.message);
+    }
+  }
+
+  async saveMask() {
+    const { picture, mask } = this.stage;
+    download(await encodeMask(mask), `${picture.stem}-mask.png`);
+  }
+
+  _updateCoverage() {
+    const { picture } = this.stage;
+    if (!picture) return;
+    clearTimeout(this._counting);
+    // Counting waits until the stroke's last frame is drawn.
+    this._counting = setTimeout(() => {
+      if (this.stage.picture !== picture) return;
+      const share = this.stage.coverage();
+      const marked = share ? `${percent(share)} marked` : "nothing marked yet";
+      this._facts.textContent = `${picture.width} × ${picture.height}, ${marked}`;
+      this._runButton.disabled = share === 0;
+      this._hint.textContent = share ? "" : "Paint over what should go first.";
+    }, 30);
+  }
+}

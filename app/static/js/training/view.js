@@ -1,0 +1,1 @@
+export class TrainingView { constructor(root) { root.textContent = ""; } }
