@@ -33,6 +33,9 @@ from worker.ledger import IdempotencyConflictError, QueueFullError, UnknownJobEr
 MEDIA_TYPE = "application/problem+json"
 TYPES = "urn:inpaint:problem:"
 
+_MISSING = "Field required"
+"""Pydantic's sentence."""
+
 log = logging.getLogger(__name__)
 
 
@@ -127,6 +130,14 @@ def bad_parameter(detail: str, **more: Any) -> ProblemError:
     return ProblemError(400, "bad-parameter", "A parameter cannot be used", detail, **more)
 
 
+def _form_hint(request: Request) -> str:
+    """For who sent a body of another kind than the call reads: then everything is missing, and that is why."""
+    sent = request.headers.get("content-type", "nothing").partition(";")[0]
+    if request.url.path.rpartition("/inpaint")[1] and sent != "multipart/form-data":
+        return f" The body was sent as {sent}: send a form (multipart/form-data), as `curl -F image=@photo.jpg` does."
+    return ""
+
+
 def install(app: FastAPI) -> None:
     """Make `app` answer every failure as a problem."""
 
@@ -182,13 +193,19 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, outage)
 
     @app.exception_handler(RequestValidationError)
-    async def validation(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def validation(request: Request, error: RequestValidationError) -> JSONResponse:
         errors = [
             {"in": str(item["loc"][0]), "name": ".".join(map(str, item["loc"][1:])), "message": item["msg"]}
             for item in error.errors()
         ]
-        detail = "; ".join(f"{item['name'] or item['in']}: {item['message']}" for item in errors)
-        return problem_response(bad_parameter(f"{detail}. /docs lists what each call takes.", errors=errors))
+        detail = "; ".join(
+            f"`{item['name'] or item['in']}` is missing"
+            if item["message"] == _MISSING
+            else f"`{item['name'] or item['in']}`: {item['message'][:1].lower()}{item['message'][1:]}"
+            for item in errors
+        )
+        expected = _form_hint(request)
+        return problem_response(bad_parameter(f"{detail}.{expected} /docs lists what each call takes.", errors=errors))
 
     @app.exception_handler(UploadTooLargeError)
     async def upload(_: Request, error: UploadTooLargeError) -> JSONResponse:

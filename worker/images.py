@@ -280,7 +280,7 @@ def _decode(data: bytes, max_pixels: int, what: str) -> Picture:
 def _open(data: bytes, max_pixels: int, what: str) -> Image.Image:
     """The one frame in `data`, not yet decoded, of a size that may be."""
     if not data:
-        raise NotAnImageError(f"The {what} is empty (0 bytes). {READABLE_SENTENCE}")
+        raise NotAnImageError(f"The file sent as {what} is empty. {READABLE_SENTENCE}")
     try:
         image = Image.open(io.BytesIO(data), formats=READABLE)
     except Image.DecompressionBombError as error:
@@ -333,12 +333,12 @@ def _image(pixels: np.ndarray) -> Image.Image:
 
 def _not_an_image(data: bytes, what: str) -> str:
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-        return f"The {what} is HEIC, which is not read here: save it as JPEG. {READABLE_SENTENCE}"
-    return f"The {what} is not an image in a format that is read here. {READABLE_SENTENCE}"
+        return f"The file sent as {what} is HEIC, which is not read here. {READABLE_SENTENCE}"
+    return f"The file sent as {what} is in no format that is read here. {READABLE_SENTENCE}"
 
 
 def _damaged(name: str | None, what: str) -> str:
-    return f"The {what} begins as a {name} but is damaged or breaks off. Save it anew, or upload it again."
+    return f"The file sent as {what} begins as a {name} but is damaged or breaks off. Save it anew, or upload it again."
 
 
 def _times(size: tuple[int, int]) -> str:

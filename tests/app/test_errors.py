@@ -62,7 +62,7 @@ PHOTO = picture_bytes(Image.fromarray(np.random.default_rng(2).integers(0, 256, 
         (PHOTO[: len(PHOTO) // 2], 400, "damaged-image", "breaks off"),
         (bomb(1001, 1000), 413, "too-many-pixels", "1001x1000"),
         (bomb(60_000, 60_000), 413, "too-many-pixels", "megapixels"),
-        (bomb(0, 5), 415, "not-an-image", "not an image"),
+        (bomb(0, 5), 415, "not-an-image", "no format"),
     ],
     ids=["empty", "text", "noise", "heic", "svg", "frames", "cut", "large", "huge", "no-width"],
 )
