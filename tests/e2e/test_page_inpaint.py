@@ -1,0 +1,276 @@
+"""The Inpaint view: what is painted goes, and nothing else."""
+
+import os
+import signal
+from collections.abc import Callable
+
+import httpx
+import numpy as np
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import png
+from tests.e2e.editor import Editor, pixels
+from tests.e2e.service import Service, until
+
+
+def test_what_the_mouse_paints_is_filled_and_nothing_else_changes(editor: Editor, picture: bytes) -> None:
+    """The download is as large as the picture, new in the hole, and the same byte for byte outside it."""
+    expect(editor.run_button).to_be_disabled()
+    editor.drag((0.4, 0.4), (0.6, 0.6))
+    editor.expect_marked()
+    mask = editor.mask()
+    editor.run()
+    before, after = pixels(picture), editor.result()
+    assert after.shape == before.shape == (*mask.shape, 3)
+    assert 0.01 < mask.mean() < 0.3
+    assert np.array_equal(after[~mask], before[~mask])
+    assert np.any(after[mask] != before[mask])
+
+
+def test_a_finger_paints_and_two_fingers_zoom(open_page: Callable[..., Page], address: str, picture: bytes) -> None:
+    """On a phone one finger draws; a second one turns the beginning of a stroke into zooming and leaves no mark."""
+    page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=3)
+    page.goto(address)
+    editor = Editor(page)
+    editor.open("photo.png", picture)
+    touch = page.context.new_cdp_session(page)
+
+    def send(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(editor.point(*place) for place in places)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    zoom = page.locator(".edit-bar .zoom-value")
+    fitted = zoom.inner_text()
+    send("touchStart", (0.4, 0.5))
+    send("touchMove", (0.42, 0.5))
+    send("touchStart", (0.42, 0.5), (0.6, 0.5))
+    for spread in range(1, 6):
+        send("touchMove", (0.42 - 0.05 * spread, 0.5), (0.6 + 0.05 * spread, 0.5))
+    send("touchEnd")
+    expect(zoom).not_to_have_text(fitted)
+    editor.expect_marked(False)
+
+    zoom.click()
+    expect(zoom).to_have_text(fitted)
+    send("touchStart", (0.3, 0.5))
+    for step in range(1, 6):
+        send("touchMove", (0.3 + 0.05 * step, 0.5))
+    send("touchEnd")
+    editor.expect_marked()
+    mask = editor.mask()
+    assert mask[120, 110:170].all(), "the stroke lies where the finger went"
+    editor.run()
+    expect(page.get_by_role("heading", name="Done")).to_be_visible()
+
+
+def test_everything_can_be_done_by_keyboard_alone(page: Page) -> None:
+    """From the opened page to a compared result without a pointer, from an example."""
+    editor = Editor(page)
+    example = page.get_by_role("button", name="Portrait of an astronaut in an orange suit")
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if example.evaluate("element => element === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    expect(editor.surface).to_be_focused()
+    before = editor.facts.inner_text()
+    keyboard = page.keyboard
+    for key in ("]", "Shift+ArrowUp", "ArrowLeft", " ", "ArrowRight", "ArrowRight", "ArrowDown", " "):
+        keyboard.press(key)
+    expect(page.locator("#announcer")).to_contain_text("The mask covers")
+    expect(editor.facts).not_to_have_text(before)
+    expect(page.get_by_role("button", name="Undo")).to_be_enabled()
+    keyboard.press("r")
+    for key in (" ", "Shift+ArrowLeft", "ArrowDown", " "):
+        keyboard.press(key)
+    keyboard.press("Control+z")
+    keyboard.press("Control+Enter")
+    editor.expect_result()
+    slider = page.get_by_role("slider", name="Before and after")
+    expect(slider).to_be_focused()
+    was = slider.get_attribute("aria-valuenow")
+    keyboard.down("ArrowRight")
+    expect(slider).not_to_have_attribute("aria-valuenow", str(was))
+    keyboard.up("ArrowRight")
+
+
+def test_undo_and_redo_bring_back_each_mask_exactly(editor: Editor) -> None:
+    """Strokes, boxes, inversion and clearing are steps back and forth."""
+    page = editor.page
+    masks = []
+    editor.drag((0.4, 0.4), (0.5, 0.5))
+    masks.append(editor.mask())
+    page.keyboard.press("r")
+    editor.drag((0.55, 0.55), (0.65, 0.6))
+    masks.append(editor.mask())
+    page.keyboard.press("e")
+    editor.drag((0.45, 0.4), (0.45, 0.6))
+    masks.append(editor.mask())
+    editor.menu("Invert")
+    masks.append(editor.mask())
+    assert np.array_equal(masks[3], ~masks[2])
+    editor.menu("Clear")
+    editor.expect_marked(False)
+    undo, redo = page.get_by_role("button", name="Undo"), page.get_by_role("button", name="Redo")
+    for expected in reversed(masks):
+        undo.click()
+        assert np.array_equal(editor.mask(), expected)
+    undo.click()
+    editor.expect_marked(False)
+    expect(undo).to_be_disabled()
+    for expected in masks:
+        redo.click()
+        assert np.array_equal(editor.mask(), expected)
+    redo.click()
+    editor.expect_marked(False)
+    expect(redo).to_be_disabled()
+
+
+def test_painted_and_uploaded_masks_give_the_same_result(editor: Editor) -> None:
+    """A mask that was saved and opened again is the same mask."""
+    editor.drag((0.35, 0.5), (0.6, 0.45))
+    mask = editor.mask()
+    with editor.page.expect_download() as saved:
+        editor.menu("Save the mask")
+    file = saved.value.path()
+    editor.run()
+    painted = editor.result_file().read_bytes()
+
+    editor.page.get_by_role("button", name="Back to the mask").click()
+    editor.menu("Clear")
+    editor.expect_marked(False)
+    editor.page.set_input_files("#mask-input", str(file))
+    editor.expect_marked()
+    assert np.array_equal(editor.mask(), mask)
+    editor.run()
+    assert editor.result_file().read_bytes() == painted
+
+
+def test_the_result_is_compared_kept_and_gone_on_from(editor: Editor) -> None:
+    """Slider, hold for the original, another format, history of the visit, and a second run on the first result."""
+    page = editor.page
+    editor.drag((0.4, 0.4), (0.5, 0.4))
+    editor.run()
+    first = editor.result()
+    slider = page.get_by_role("slider", name="Before and after")
+    rest = slider.get_attribute("aria-valuenow")
+    hold = page.get_by_role("button", name="Hold for the original")
+    hold.hover()
+    page.mouse.down()
+    expect(slider).to_have_attribute("aria-valuenow", "100")
+    page.mouse.up()
+    expect(slider).to_have_attribute("aria-valuenow", str(rest))
+    box = slider.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + 20)
+    expect(slider).to_have_attribute("aria-valuenow", "75")
+
+    page.get_by_label("Format").select_option("jpeg")
+    page.get_by_label("Quality").fill("60")
+    jpeg = editor.result_file().read_bytes()
+    assert jpeg.startswith(b"\xff\xd8")
+    assert pixels(jpeg).shape == first.shape
+
+    page.get_by_role("button", name="Go on from the result").click()
+    editor.expect_marked(False)
+    editor.drag((0.6, 0.6), (0.65, 0.6))
+    mask = editor.mask()
+    editor.run()
+    page.get_by_label("Format").select_option("png")
+    assert np.array_equal(editor.result()[~mask], first[~mask])
+    history = page.get_by_role("button", name="Result photo.png")
+    expect(history).to_have_count(2)
+    history.last.click()
+    assert np.array_equal(editor.result(), first)
+
+
+def test_a_job_that_waits_can_be_cancelled(editor: Editor, service: Service, address: str) -> None:
+    """Cancel ends the job at the service and brings the mask back, ready to run again."""
+    worker = service.pid("-m", "celery", "inference") or service.pid("worker", "inference")
+    assert worker, service.processes()
+    stopped = [worker, *(pid for pid in service.processes() if service.pid("", parent=worker) == pid)]
+    editor.drag((0.4, 0.4), (0.5, 0.4))
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        editor.run_button.click()
+        expect(editor.page.get_by_text("Waiting for a worker")).to_be_visible()
+        editor.page.get_by_role("button", name="Cancel").click()
+        expect(editor.root).to_have_attribute("data-state", "edit")
+        newest = httpx.get(address + "jobs?limit=1").json()["jobs"][0]
+        assert newest["state"] == "cancelled"
+    finally:
+        for pid in reversed(stopped):
+            os.kill(pid, signal.SIGCONT)
+    editor.run()
+
+
+def test_transparent_parts_can_be_marked_and_filled(page: Page) -> None:
+    """A picture with a hole of its own: the menu marks it, the result keeps its alpha channel."""
+    colour = pixels(png(96, 64))
+    alpha = np.full((64, 96, 1), 255, np.uint8)
+    alpha[20:40, 30:50] = 0
+    import io
+
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.concatenate([colour, alpha], axis=-1)).save(file, "PNG")
+    editor = Editor(page)
+    editor.open("cutout.png", file.getvalue())
+    editor.menu("Mark the transparent parts")
+    editor.expect_marked()
+    assert np.array_equal(editor.mask(), alpha[..., 0] == 0)
+    editor.run()
+    result = editor.result()
+    assert result.shape == (64, 96, 4)
+    kept = alpha[..., 0] > 0
+    assert np.array_equal(result[kept], np.concatenate([colour, alpha], axis=-1)[kept])
+
+
+def test_pictures_can_be_dropped_and_pasted(page: Page, picture: bytes) -> None:
+    """Both ways end with the picture on the stage."""
+    editor = Editor(page)
+    handle = page.evaluate_handle(
+        """data => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(data)], "dropped.png", { type: "image/png" }));
+            return transfer;
+        }""",
+        list(picture),
+    )
+    page.dispatch_event("#view-inpaint", "drop", {"dataTransfer": handle})
+    expect(page.get_by_role("heading", name="dropped.png")).to_be_visible()
+    page.get_by_role("button", name="Close").click()
+    page.evaluate(
+        "transfer => document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: transfer, bubbles: true }))",
+        handle,
+    )
+    expect(editor.surface).to_be_visible()
+
+
+def test_the_page_works_behind_a_path_prefix(open_page: Callable[..., Page], address: str, picture: bytes) -> None:
+    """Everything is asked for below the page's own address, and nothing needs a secure context."""
+    page = open_page()
+    outside: list[str] = []
+    prefix = "http://prefix.test/paint/"
+
+    def forward(route: object) -> None:
+        url = route.request.url  # type: ignore[attr-defined]  # Playwright's Route
+        if not url.startswith(prefix):
+            outside.append(url)
+            route.abort()  # type: ignore[attr-defined]
+            return
+        route.fulfill(response=route.fetch(url=url.replace(prefix, address)))  # type: ignore[attr-defined]
+
+    page.route("http://prefix.test/**", forward)
+    page.goto(prefix)
+    editor = Editor(page)
+    editor.open("photo.png", picture)
+    editor.drag((0.4, 0.4), (0.5, 0.4))
+    editor.run()
+    for view in ("Samples", "Training", "Models"):
+        page.get_by_role("navigation").get_by_role("link", name=view).click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text(view)
+    until(lambda: True, 1)
+    assert not outside, outside
