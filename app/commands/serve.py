@@ -40,10 +40,11 @@ _console = Console(highlight=False, soft_wrap=True)
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def serve(host: str | None = None, port: int | None = None, data_dir: Path | None = None) -> None:
+def serve(host: str | None = None, port: int | None = None, data_dir: Path | None = None) -> int:
     """Run the service until Ctrl-C or SIGTERM. What is not given comes from HOST, PORT and DATA_DIR.
 
-    Exits with code 1 and a sentence when it cannot start: the port or the data directory is taken, say.
+    Returns the exit code: 1, after a sentence, when it cannot start, because the port or the data directory is taken,
+    say.
     """
     started = time.monotonic()
     for name, value in (("HOST", host), ("PORT", port), ("DATA_DIR", data_dir)):
@@ -57,7 +58,8 @@ def serve(host: str | None = None, port: int | None = None, data_dir: Path | Non
             _supervise(listener, folder, stops, started)
     except (TakenError, ExposureError, BrokerError) as error:
         _errors.print(f"[red]{error}[/]")
-        raise SystemExit(1) from None
+        return 1
+    return 0
 
 
 def _supervise(listener: socket.socket, folder: Path, stops: list[int], started: float) -> None:
