@@ -262,11 +262,16 @@ def _read_header(data: bytes, kind: bytes) -> tuple[int, int, int]:
 def _decode(data: bytes, max_pixels: int, what: str) -> Picture:
     image = _open(data, max_pixels, what)
     try:
+        # MPO is what phones call a JPEG with a gain map or a second view behind it: its first frame is the photograph.
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            raise NotAnImageError(f"The {what} has several frames or pages. Send one of them on its own.")
         image.load()
         # No profile for a mask: 50 % grey is 128 in the file, whatever it looks like on a screen.
         profile = image.info.get("icc_profile") if what == "image" and image.mode != "LAB" else None
         turn = _TURNS.get(_orientation(image))
         image = to_srgb(eight_bit(image), profile)
+    except ImageError:
+        raise
     except UnknownRangeError as error:
         raise NotAnImageError(f"The {what} cannot be read. {error}") from error
     except Exception as error:  # Pillow's readers raise whatever a contradiction in a file leads to
@@ -278,7 +283,7 @@ def _decode(data: bytes, max_pixels: int, what: str) -> Picture:
 
 
 def _open(data: bytes, max_pixels: int, what: str) -> Image.Image:
-    """The one frame in `data`, not yet decoded, of a size that may be."""
+    """What is in `data`, not yet decoded, of a size that may be."""
     if not data:
         raise NotAnImageError(f"The file sent as {what} is empty. {READABLE_SENTENCE}")
     try:
@@ -298,9 +303,6 @@ def _open(data: bytes, max_pixels: int, what: str) -> Image.Image:
             f"The {what} is {_times(image.size)}, {_millions(width * height)} megapixels: at most "
             f"{_millions(max_pixels)} megapixels are accepted. Reduce it and send it again."
         )
-    # MPO is what phones call a JPEG with a gain map or a second view behind it: its first frame is the photograph.
-    if image.format != "MPO" and getattr(image, "is_animated", False):
-        raise NotAnImageError(f"The {what} has several frames or pages. Send one of them on its own.")
     return image
 
 

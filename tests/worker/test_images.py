@@ -311,6 +311,11 @@ class TestRefusals:
         with pytest.raises((DamagedImageError, NotAnImageError), match=r"breaks off|no format"):
             decode(data[: len(data) * 3 // 4])
 
+    def test_a_gif_that_announces_a_frame_and_ends_is_refused(self) -> None:
+        """Pillow looks for a second frame and trips over the end."""
+        with pytest.raises(DamagedImageError, match="GIF"):
+            decode(save(noise("L"), "GIF")[:-1] + b"," + bytes(9))
+
     @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about the damage
     @settings(max_examples=200, deadline=None)
     @given(format=st.sampled_from(["PNG", "JPEG", "WEBP", "TIFF", "BMP", "AVIF", "GIF"]), data=st.data())
