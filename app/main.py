@@ -17,7 +17,7 @@ from app.dependencies import Clients
 from app.limits import UploadLimits
 from app.metrics import Metrics, RequestTimer
 from app.openapi import ANY_PROBLEM, DESCRIPTION, TAGS
-from app.routers import health, inpaint, jobs, models, samples
+from app.routers import health, inpaint, jobs, models, samples, training
 from app.settings import STATIC_DIR, ApiSettings
 from app.watcher import JobWatcher
 from models.catalog import Catalog
@@ -70,7 +70,7 @@ def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSetti
     )
     app.state.metrics = metrics
     errors.install(app)
-    for router in (inpaint.router, samples.router, jobs.router, models.router, health.router):
+    for router in (inpaint.router, samples.router, jobs.router, training.router, models.router, health.router):
         app.include_router(router)
     app.frontend("/", directory=STATIC_DIR, fallback=None)
     app.add_middleware(UploadLimits, max_bytes=settings.max_upload_bytes, idle_seconds=settings.upload_idle_seconds)

@@ -57,9 +57,9 @@ class JobView(BaseModel):
             state=job.state,
             model=getattr(job.request, "model", None),
             position=position,
-            created_at=_when(job.created_at),
-            started_at=_when(job.started_at) if job.started_at else None,
-            finished_at=_when(job.finished_at) if job.finished_at else None,
+            created_at=when(job.created_at),
+            started_at=when(job.started_at) if job.started_at else None,
+            finished_at=when(job.finished_at) if job.finished_at else None,
             attempts=job.attempts,
             cancel_requested=job.cancel_requested,
             progress=job.progress,
@@ -114,5 +114,6 @@ class Readiness(BaseModel):
     model: str | None = Field(description="What `/inpaint` uses when a request names no model.")
 
 
-def _when(seconds: float) -> datetime:
+def when(seconds: float) -> datetime:
+    """A time as the ledger keeps it, as JSON shows it."""
     return datetime.fromtimestamp(seconds, UTC)

@@ -82,13 +82,19 @@ class SampleRequest(Contract):
     interpolate: int | None = Field(default=None, ge=0, lt=2**63, description="Second seed: walk from `seed` to it.")
 
 
+Preset = Literal["paper", "course", "cpu"]
+
+
 class TrainingRequest(Contract):
-    """Train a model on a registered data set."""
+    """Train a model on a registered data set: begin a run, or go on with one."""
 
     kind: Literal["training"] = "training"
+    run: str = Field(
+        default="", pattern=r"^[a-z0-9-]{0,64}$", description="The run it goes on with; the job's own id where empty."
+    )
     family: Family
     dataset: str = Field(description="Registered name, never a path.")
-    preset: Literal["paper", "course", "cpu"] = "cpu"
+    preset: Preset = "cpu"
     overrides: dict[str, Any] = Field(default_factory=dict)
 
 

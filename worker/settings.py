@@ -18,6 +18,10 @@ class WorkerSettings(BaseSettings):
     max_pixels: int = Field(default=25_000_000, ge=1, description="Largest picture accepted, width x height.")
     queue_limit: int = Field(default=256, ge=1, description="Waiting jobs per queue before the API answers 429.")
     batch_limit: int = Field(default=16, ge=1, description="Most waiting jobs that a worker takes at once.")
+    datasets: dict[str, Path] = Field(
+        default_factory=dict, description='What can be trained on, as JSON: `{"celeba": "/data/celeba"}`.'
+    )
+    training_processes: int = Field(default=1, ge=1, description="Processes of a training run, one for each GPU.")
     lease_seconds: float = Field(default=15.0, gt=0, description="A lease that is not renewed for this long is lost.")
     max_attempts: int = Field(default=5, ge=1, description="Leases lost before a job is failed as `worker-lost`.")
     result_ttl_seconds: float = Field(default=24 * 3600, gt=0, description="How long an ended job and its result stay.")

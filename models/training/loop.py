@@ -6,6 +6,7 @@ seeded with it before each step, so a checkpoint has no random state to carry an
 run that was stopped and resumed ends, bit for bit on a CPU, as one that never was.
 """
 
+import fcntl
 import hashlib
 import json
 import math
@@ -17,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -40,6 +41,8 @@ from models.training.report import ACCURACY, Reporter, VictoryWatch
 WEIGHTS = "weights.safetensors"
 CARD = "card.json"
 OPTIONS = "options.json"
+
+_PATIENCE_SECONDS = 10.0
 
 Batch = TypeVar("Batch")
 Figures = dict[str, Tensor]
@@ -124,7 +127,8 @@ def run(
     first = processes.rank() == 0
     try:
         out.mkdir(parents=True, exist_ok=True)
-        return _Run(recipe, out, device, first, Reporter(out, active=first, tensorboard=tensorboard)).run(resume)
+        with _alone(out) if first else nullcontext():
+            return _Run(recipe, out, device, first, Reporter(out, active=first, tensorboard=tensorboard)).run(resume)
     except OSError as error:  # the log or a preview met a full disk; `checkpoint.save` speaks for itself
         raise CheckpointError(
             f"{out} cannot be written ({error}). Checkpoints are intact: make room and resume."
@@ -317,6 +321,22 @@ def _commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"  # installed from a wheel
     return found.stdout.strip()
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """No other run works in `out` meanwhile. One that was just killed gets a moment to be gone."""
+    with (out / ".lock").open("w") as file:
+        patience = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released with the file, by a crash too
+                break
+            except BlockingIOError:
+                if time.monotonic() > patience:
+                    raise TrainingError(f"Another process is training in {out}. Stop it, or wait for it.") from None
+                time.sleep(0.1)
+        yield
 
 
 @contextmanager

@@ -4,8 +4,10 @@ The JSON object holds the arguments of `start`. Exit status as in `FINISHED`,
 `FAILED`, `STOPPED`; why it failed stands on standard error, in a sentence.
 """
 
+import ctypes
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -92,12 +94,19 @@ def find_weights(reference: str, store: Path | None) -> Path:
 
 def main() -> None:
     """From the command line of whoever supervises the run."""
+    _die_with_launcher()
     arguments = json.loads(sys.argv[1])
     for name in ("data", "out", "init", "store"):
         if arguments.get(name) is not None:
             arguments[name] = Path(arguments[name])
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a busy wait takes the other core from whoever has it
     sys.exit(start(**arguments))
+
+
+def _die_with_launcher() -> None:
+    """Under torchrun: have the kernel end this process with its launcher, even when that is killed (Linux only)."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # 1: PR_SET_PDEATHSIG
 
 
 if __name__ == "__main__":
