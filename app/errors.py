@@ -161,7 +161,12 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(IdempotencyConflictError)
     async def conflict(_: Request, error: IdempotencyConflictError) -> JSONResponse:
         return problem_response(
-            ProblemError(422, "idempotency-conflict", "The id is taken by another request", str(error))
+            ProblemError(
+                422,
+                "idempotency-conflict",
+                "The id is taken by another request",
+                f"{error} Send that request's body, or choose another id.",
+            )
         )
 
     @app.exception_handler(QueueFullError)

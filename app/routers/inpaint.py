@@ -43,7 +43,7 @@ from worker.ledger import IdempotencyConflictError, QueueFullError, UnknownJobEr
 
 router = APIRouter(tags=["inpaint"])
 
-JOB_ID = r"^[a-z0-9][a-z0-9-]{3,63}$"
+_ID = re.compile(r"[a-z0-9][a-z0-9-]{3,63}")
 _BOX = re.compile(r"\s*(-?\d{1,6})\s*,\s*(-?\d{1,6})\s*,\s*(-?\d{1,6})\s*,\s*(-?\d{1,6})\s*")
 _MOST_BOXES = 256
 
@@ -218,8 +218,10 @@ async def inpaint_as(
     owner: OwnerDep,
     options: OptionsDep,
     preference: PreferenceDep,
-    id: Annotated[str, Path(pattern=JOB_ID, description="4 to 64 lower-case letters, digits and `-`.")],
+    id: Annotated[str, Path(description="4 to 64 lower-case letters, digits and `-`.", examples=["my-picture-1"])],
 ) -> Response:
+    if not _ID.fullmatch(id):
+        raise bad_parameter("`id` must be 4 to 64 lower-case letters, digits and `-`, for example a UUID.")
     return await _complete(request, clients, owner, options, preference, id, named=True)
 
 
