@@ -24,7 +24,7 @@ from models.training.moves import mirror
 from models.training.report import grid
 
 PREVIEW_SEED = 0
-SETTLING = 1024  # latents from which the served batch norm statistics are measured
+SETTLING = 512  # latents from which the served batch norm statistics are measured
 
 
 class DcganRecipe(GanRecipe):

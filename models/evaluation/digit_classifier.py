@@ -5,7 +5,9 @@ made, in some minutes on one core, by
 
     python -m models.evaluation.digit_classifier --data PATH-TO-MNIST
 
-which trains, measures the test accuracy and refuses to keep a network below 99 %.
+which trains, measures the test accuracy and refuses to keep a network below 99 %;
+the one that lies here has 99.37 %. It has seen digits alone and may be sure of
+what is none, so a report shows the pictures beside its figures.
 """
 
 import argparse
@@ -48,7 +50,8 @@ class DigitClassifier(nn.Module):
 
     def forward(self, digits: Tensor) -> Tensor:
         """digits: (B, 1, 28, 28) in [-1, 1]. Returns (B, 10) logits."""
-        return self.logits(self.drop(self.embed(digits)))  # type: ignore[no-any-return]  # modules are untyped calls
+        out: Tensor = self.logits(self.drop(self.embed(digits)))
+        return out
 
     def embed(self, digits: Tensor) -> Tensor:
         """(B, 64): what the last layer reads; also the features of the Frechet distance between digits."""
@@ -116,7 +119,7 @@ def train(digits: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], epochs: 
                 classifier(_to_tensor(batch)), torch.from_numpy(labels[rows]).long(), label_smoothing=0.02
             )
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimiser.step()
             schedule.step()
         print(f"epoch {epoch + 1}  loss {loss.item():.3f}", flush=True)

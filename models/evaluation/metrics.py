@@ -57,13 +57,11 @@ def frechet_distance(first: npt.NDArray[np.float32], second: npt.NDArray[np.floa
     The number depends on the feature network and, where N or M is small
     against D, on N and M: compare only within one table, beside its floor.
     """
-    mean_a, cov_a = _gaussian(first)
-    mean_b, cov_b = _gaussian(second)
-    values, vectors = np.linalg.eigh(cov_a)
-    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    cross = np.linalg.eigvalsh(root @ cov_b @ root)  # same eigenvalues as cov_a cov_b, but of a symmetric matrix
-    overlap = np.sqrt(np.clip(cross, 0, None)).sum()
-    return float(((mean_a - mean_b) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * overlap)
+    mean_a, root_a = _gaussian(first)
+    mean_b, root_b = _gaussian(second)
+    overlap = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()  # the trace of the root of both covariances
+    distance = ((mean_a - mean_b) ** 2).sum() + (root_a**2).sum() + (root_b**2).sum() - 2 * overlap
+    return max(0.0, float(distance))
 
 
 def sliced_wasserstein(first: Pixels, second: Pixels, *, patches: int = 64, projections: int = 128) -> float:
@@ -112,10 +110,13 @@ def _ssim_map(x: Floats, y: Floats) -> Floats:
 
 
 def _gaussian(features: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Mean, and a matrix R of D columns and as few rows as can be, so that R^T R is the covariance."""
     if len(features) < 2:
         raise ValueError("A Frechet distance needs two pictures or more on each side.")
-    values = features.astype(np.float64)
-    return values.mean(axis=0), np.atleast_2d(np.cov(values, rowvar=False))
+    mean = features.mean(axis=0, dtype=np.float64)
+    centred = (features - mean) / np.sqrt(len(features) - 1)
+    root = np.linalg.qr(centred, mode="r") if len(centred) > centred.shape[1] else centred
+    return mean, np.asarray(root, dtype=np.float64)
 
 
 def _laplacian(pictures: Pixels) -> Iterator[npt.NDArray[np.float32]]:
