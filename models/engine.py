@@ -28,10 +28,11 @@ def prepare_process(threads: int | None = None) -> None:
 
 
 class CompletionEngine:
-    """Runs a completion network for inference."""
+    """Runs a completion network for inference; `image_size` is the side of the pictures it was trained at."""
 
-    def __init__(self, network: CompletionNetwork, device: torch.device) -> None:
+    def __init__(self, network: CompletionNetwork, device: torch.device, image_size: int = 128) -> None:
         self.device = device
+        self.image_size = image_size
         # On a CPU a batch costs as much as its pictures one by one, and a picture's bytes would depend on the others'.
         self.batch_limit = 1 if device.type == "cpu" else 16
         self._network = _fold_batch_norm(network).to(device).to(memory_format=torch.channels_last)

@@ -67,7 +67,7 @@ class Networks:
             card = self._catalog.get(reference)
             network = load(self._catalog, card, self.device)
             if isinstance(network, CompletionNetwork):
-                self._networks[reference] = CompletionEngine(network, self.device)
+                self._networks[reference] = CompletionEngine(network, self.device, card.image_size)
             else:
                 self._networks[reference] = network
         self._networks.move_to_end(reference)

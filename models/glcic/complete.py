@@ -16,16 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.glcic.blend import Blend, blend
-from models.glcic.geometry import Box, Canvas, Mask, Pixels, group_holes
+from models.glcic.blend import Blend, blend, sharpen_edge
+from models.glcic.geometry import Box, Canvas, Mask, Pixels, View, group_holes
 from models.glcic.network import MARGIN
-from models.glcic.views import Strategy, choose_view
+from models.glcic.views import Strategy, choose_look
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished network runs and of all of them."""
 
 TILE = 512
 """Larger canvases are computed in tiles of this side, plus the receptive field around them: the same result."""
+
+
+EDGE = 2
+"""Pixels of a reduced canvas, from the hole's edge, over which detail of the surroundings fades out."""
 
 
 class Cancelled(Exception):  # noqa: N818 - an outcome that was asked for, not an error
@@ -38,6 +42,11 @@ class Engine(Protocol):
     @property
     def batch_limit(self) -> int:
         """Most canvases of one shape that it gains by taking at once."""
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """Side of the pictures that the network was trained at."""
         ...
 
     def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
@@ -78,7 +87,7 @@ def complete(
 
     image: (H, W, 3) uint8, RGB, any size from 1x1. mask: (H, W) bool, True =
     fill; may be empty or full. strategy: what the network sees, see
-    `models.glcic.views.choose_view`. blend: how the hole is joined, see
+    `models.glcic.views.choose_look`. blend: how the hole is joined, see
     `models.glcic.blend.blend`. on_progress: called with finished and all steps.
     cancelled: asked before each network run.
 
@@ -99,7 +108,7 @@ def complete_many(tasks: Sequence[CompletionTask], engine: Engine) -> list[Outco
     the exception that `complete` would have raised for it.
     """
     outcomes: list[Outcome | None] = [None] * len(tasks)
-    completions = [_complete(task) for task in tasks]
+    completions = [_complete(task, engine.image_size) for task in tasks]
     waiting: dict[int, _Run] = {}
 
     def advance(number: int, answer: Canvas | None) -> None:
@@ -121,35 +130,67 @@ def complete_many(tasks: Sequence[CompletionTask], engine: Engine) -> list[Outco
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _complete(task: CompletionTask) -> _Completion:
+def _complete(task: CompletionTask, frame: int) -> _Completion:
     image, mask = task.image, task.mask
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f"The image must be (H, W, 3) uint8, not {image.shape} {image.dtype}.")
     if mask.shape != image.shape[:2] or mask.dtype != np.bool_:
         raise ValueError(f"The mask must be {image.shape[:2]} bool like the image, not {mask.shape} {mask.dtype}.")
     result = image.copy()
-    plan = [(box, choose_view(mask, box, task.strategy)) for box in group_holes(mask)]
-    total = sum(len(_tiles(view.canvas_size)) for _, view in plan)
-    done = 0
-    for box, view in plan:
-        canvas, hole = view.take(image, mask)
-        completed = np.zeros_like(canvas)
-        for tile in _tiles(view.canvas_size):
-            if hole[tile.slices].any():
-                if task.cancelled is not None and task.cancelled():
-                    raise Cancelled
-                # With the receptive field around it a tile comes out as if the whole canvas had been computed.
-                around = tile.grown(MARGIN, view.canvas_size)
-                answer = yield canvas[around.slices], hole[around.slices]
-                top, left = tile.top - around.top, tile.left - around.left
-                completed[tile.slices] = answer[top : top + tile.height, left : left + tile.width]
-            done += 1
-            if task.on_progress is not None:
-                task.on_progress(done, total)
-        patch = view.put_back(blend(canvas, hole, completed, task.blend), box)
-        inside = mask[box.slices]
-        result[box.slices][inside] = np.rint(np.clip(patch[inside], 0, 1) * 255).astype(np.uint8)
+    plan = [(box, choose_look(mask, box, task.strategy, frame)) for box in group_holes(mask)]
+    steps = _Steps(task, sum(len(_tiles(look.view.canvas_size)) * (1 + look.twice) for _, look in plan))
+    for box, look in plan:
+        canvas, hole = look.view.take(image, mask)
+        completed = yield from _run_network(canvas, hole, steps)
+        if look.twice:
+            mirrored = yield from _run_network(canvas[:, ::-1], hole[:, ::-1], steps)
+            completed = (completed + mirrored[:, ::-1]) * np.float32(0.5)
+        _put_back(result, mask, box, look.view, blend(canvas, hole, completed, task.blend), task.blend)
     return result
+
+
+@dataclass
+class _Steps:
+    """Counts the network runs of one task for those who watch it, and stops at their word."""
+
+    task: CompletionTask
+    total: int
+    done: int = 0
+
+    def start(self) -> None:
+        if self.task.cancelled is not None and self.task.cancelled():
+            raise Cancelled
+
+    def finish(self) -> None:
+        self.done += 1
+        if self.task.on_progress is not None:
+            self.task.on_progress(self.done, self.total)
+
+
+def _run_network(canvas: Canvas, hole: Mask, steps: _Steps) -> Generator[_Run, Canvas, Canvas]:
+    """The network's picture of `canvas` where it has holes, tile by tile where it is large."""
+    size = (canvas.shape[0], canvas.shape[1])
+    completed = np.zeros_like(canvas)
+    for tile in _tiles(size):
+        if hole[tile.slices].any():
+            steps.start()
+            # With the receptive field around it a tile comes out as if the whole canvas had been computed.
+            around = tile.grown(MARGIN, size)
+            answer = yield canvas[around.slices], hole[around.slices]
+            top, left = tile.top - around.top, tile.left - around.left
+            completed[tile.slices] = answer[top : top + tile.height, left : left + tile.width]
+        steps.finish()
+    return completed
+
+
+def _put_back(result: Pixels, mask: Mask, box: Box, view: View, joined: Canvas, how: Blend) -> None:
+    """Write what `joined` shows of the holes in `box` into `result`."""
+    around = box.grown(1, mask.shape)
+    patch, inside = view.put_back(joined, around), mask[around.slices]
+    if view.scale < 1 and how != "none":
+        known = result[around.slices] * np.float32(1 / 255)
+        patch = sharpen_edge(known, inside, patch, EDGE / view.scale)
+    result[around.slices][inside] = np.rint(np.clip(patch[inside], 0, 1) * 255).astype(np.uint8)
 
 
 def _tiles(size: tuple[int, int]) -> list[Box]:

@@ -25,6 +25,10 @@ Canvas = npt.NDArray[np.float32]
 MOST_GROUPS = 16
 """A picture with more groups of holes than this is filled in fewer, larger groups."""
 
+LEAST_KNOWN = 0.1
+"""A pixel of a reduced canvas is known where this share of what it covers is; so few pixels carry a colour well, and
+scattered holes vanish where the picture is reduced."""
+
 _CELLS = 256  # holes are grouped on a grid of at most this many cells a side, so that it costs the same at any size
 
 
@@ -143,6 +147,11 @@ class View(Protocol):
         """(height, width) of the canvas, multiples of STRIDE."""
         ...
 
+    @property
+    def scale(self) -> float:
+        """Canvas pixels to a pixel of the picture; exactly 1 where the view is the picture itself."""
+        ...
+
     def take(self, image: Pixels, mask: Mask) -> tuple[Canvas, Mask]:
         """The canvas and its holes; both sides multiples of STRIDE. No pixel of a hole has an influence."""
         ...
@@ -169,6 +178,11 @@ class Crop:
         height, width = self.size
         return height + -height % STRIDE, width + -width % STRIDE
 
+    @property
+    def scale(self) -> float:
+        """See `View.scale`."""
+        return min(self.size[0] / self.box.height, self.size[1] / self.box.width)
+
     def take(self, image: Pixels, mask: Mask) -> tuple[Canvas, Mask]:
         """See `View.take`."""
         known = (~mask[self.box.slices]).astype(np.uint8)
@@ -180,7 +194,7 @@ class Crop:
         else:
             # The mean of the known pixels alone, channel by channel: the picture may be large.
             share = _resize(known, self.size)
-            hole = share < 0.5
+            hole = share < LEAST_KNOWN
             channels = [_resize(pixels[..., c] * known, self.size) for c in range(3)]
             canvas = np.stack(channels, axis=-1) / (np.maximum(share, 1e-3)[..., None] * 255)
             canvas[hole] = 0

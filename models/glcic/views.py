@@ -1,15 +1,14 @@
 """Which part of the picture the network sees for a group of holes, and at which scale."""
 
+import math
+from dataclasses import dataclass
 from typing import Literal
 
 from models.glcic.geometry import Box, Crop, Mask, View, thickness
 from models.glcic.network import MARGIN, STRIDE
 
 Strategy = Literal["auto", "crop", "resize", "original"]
-"""See `choose_view`; the names are IOPaint's."""
-
-RESIZED = 256
-"""Longer side of the picture as strategy `resize` shows it to the network."""
+"""See `choose_look`; the names are IOPaint's."""
 
 CROP_MARGIN = 128
 """Context on each side of a hole with strategy `crop`."""
@@ -17,59 +16,69 @@ CROP_MARGIN = 128
 CROP_LIMIT = 512
 """A crop of strategy `crop` is reduced to this where its longer side is larger."""
 
-# Strategy `auto`, all in pixels of the canvas.
-_FACE = 200  # the picture's longer side, where it is filled by what the network knows
-_THINNEST, _THICKEST = 20, 64  # how thick a hole may look
-_CONTEXT = 48  # least seen on each side of the hole
-_SMALLEST, _LARGEST = 128, 512  # side of the canvas
+# Strategy `auto`: lengths as shares of the frame, the side of the pictures that the network was trained at. The
+# figures are those at which portraits came out best, by eye and by error in the hole.
+_SMALL, _LARGE = 0.2, 0.5  # how thick a hole should look: one among many things, one that hides most of a face
+_SMALL_BELOW, _LARGE_ABOVE = 0.12, 0.2  # which of the two a hole is, by its thickness as a share of the picture's side
+_MIDDLE = 0.6  # height in the frame of a hole's middle: trained on faces, whose features lie a little below the middle
+_CONTEXT = 0.2  # least that is seen on each side of a hole
+_COMPACT = 2.5  # times its thickness: a hole that is longer is a stroke
+_MOST = 4  # frames to a side of the canvas
 
 
-def choose_view(mask: Mask, box: Box, strategy: Strategy) -> View:
-    """The view that the network gets to fill the holes in `box`.
+@dataclass(frozen=True)
+class Look:
+    """A view for the network, and whether it looks at the mirror image, too: the mean of both has fewer flaws."""
+
+    view: View
+    twice: bool = False
+
+
+def choose_look(mask: Mask, box: Box, strategy: Strategy, frame: int) -> Look:
+    """What the network gets to see to fill the holes in `box`; it was trained at pictures of side `frame`.
 
     auto: a crop at the scale at which the network was trained, with its
     context. crop: a crop at the picture's own scale, reduced only where it is
-    larger than the network can take. resize: the whole picture, reduced.
-    original: the picture at its own scale; only the part within the network's
-    receptive field is computed, which gives the same pixels as all of it.
+    larger than the network can take. resize: the whole picture, reduced to the
+    frame. original: the picture at its own scale; only the part within the
+    network's receptive field is computed, which gives the same pixels as all of it.
     """
     height, width = mask.shape
-    whole = Box(0, 0, height, width)
     if strategy == "resize":
-        return _scaled(whole, min(1.0, RESIZED / max(height, width)))
+        return Look(_scaled(Box(0, 0, height, width), min(1.0, frame / max(height, width))))
     if strategy == "original":
-        return _at_own_scale(box, MARGIN, mask)
+        return Look(_at_own_scale(box, MARGIN, mask))
     if strategy == "crop":
         around = box.grown(CROP_MARGIN, (height, width))
-        if max(around.height, around.width) <= CROP_LIMIT:
-            return _at_own_scale(box, CROP_MARGIN, mask)
-        return _scaled(around, CROP_LIMIT / max(around.height, around.width))
-    return _auto(mask, box)
+        longer = max(around.height, around.width)
+        return Look(
+            _at_own_scale(box, CROP_MARGIN, mask) if longer <= CROP_LIMIT else _scaled(around, CROP_LIMIT / longer)
+        )
+    return _auto(mask, box, frame)
 
 
-def _auto(mask: Mask, box: Box) -> View:
-    height, width = mask.shape
-    thick = thickness(mask[box.slices])
-    scale = max(_FACE / max(height, width), _THINNEST / thick)
-    scale = min(1.0, scale, _THICKEST / thick)
-    extent = max(box.height, box.width) * scale + 2 * _CONTEXT
-    if extent > _LARGEST:
-        scale = max((_LARGEST - 2 * _CONTEXT) / max(box.height, box.width), _SMALLEST / max(height, width))
-        scale = min(1.0, scale)
-        extent = max(box.height, box.width) * scale + 2 * _CONTEXT
-    side = max(_SMALLEST, int(-(-extent // 32) * 32))  # few different shapes, so that runs can share a batch
-    return _scaled(_window(box, round(side / scale), (height, width)), scale)
+def _auto(mask: Mask, box: Box, frame: int) -> Look:
+    thick, extent, longer = thickness(mask[box.slices]), max(box.height, box.width), max(mask.shape)
+    large = min(1.0, max(0.0, (thick / longer - _SMALL_BELOW) / (_LARGE_ABOVE - _SMALL_BELOW)))
+    scale = (_SMALL + (_LARGE - _SMALL) * large) * frame / thick
+    # A long hole is seen as a whole, but not larger than the network can take; nothing is enlarged.
+    scale = min(1.0, max(scale, frame / longer), (_MOST - 2 * _CONTEXT) * frame / extent)
+    if extent < _COMPACT * thick:
+        scale = min(scale, (1 - 2 * _CONTEXT) * frame / extent)  # so that one frame shows it
+    needed = math.ceil(extent * scale + 2 * _CONTEXT * frame - 1e-6)
+    side = frame if needed <= frame else -(-needed // 32) * 32  # few shapes: runs can share a batch
+    return Look(_scaled(_window(box, round(side / scale), mask.shape), scale), twice=side == frame)
 
 
 def _window(box: Box, side: int, within: tuple[int, int]) -> Box:
-    """A square of `side` with the middle of `box` in its middle, moved and then cut to lie in the picture."""
-    top, bottom = _span(box.top, box.bottom, side, within[0])
-    left, right = _span(box.left, box.right, side, within[1])
+    """A square of `side` with the middle of `box` where `_MIDDLE` says, moved and then cut to lie in the picture."""
+    top, bottom = _span((box.top + box.bottom) / 2 - side * _MIDDLE, side, within[0])
+    left, right = _span((box.left + box.right - side) / 2, side, within[1])
     return Box(top, left, bottom, right)
 
 
-def _span(start: int, stop: int, side: int, limit: int) -> tuple[int, int]:
-    first = min(max(0, (start + stop - side) // 2), max(0, limit - side))
+def _span(start: float, side: int, limit: int) -> tuple[int, int]:
+    first = min(max(0, int(start)), max(0, limit - side))
     return first, min(limit, first + side)
 
 
