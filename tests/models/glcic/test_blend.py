@@ -1,0 +1,95 @@
+"""Blending joins colours at the hole's edge, keeps what is outside, and reads nothing that it should not."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.glcic.blend import Blend, blend, membrane, sharpen_edge
+from models.glcic.geometry import Canvas, Mask
+
+BLENDS: tuple[Blend, ...] = get_args(Blend)
+
+
+def even(value: float, side: int = 64) -> Canvas:
+    return np.full((side, side, 3), value, np.float32)
+
+
+def box(side: int = 64, first: int = 20, last: int = 44) -> Mask:
+    mask = np.zeros((side, side), bool)
+    mask[first:last, first:last] = True
+    return mask
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    st.integers(1, 50),
+    st.integers(1, 50),
+    st.integers(0, 100),
+    st.sampled_from([*BLENDS, "edge"]),
+    st.integers(0, 2**32),
+)
+def test_outside_is_kept_and_nothing_forbidden_is_read(
+    height: int, width: int, percent: int, how: str, seed: int
+) -> None:
+    """Whatever the hole: pixels outside stay, those inside are numbers in [0, 1], though the hole held none."""
+    random = np.random.default_rng(seed)
+    hole = random.random((height, width)) < percent / 100
+    known = random.random((height, width, 3), np.float32)
+    completed = random.random((height, width, 3), np.float32)
+    known[hole] = np.nan
+    if how == "edge":
+        joined = sharpen_edge(known, hole, completed, 3)
+    else:
+        completed[~hole] = np.nan
+        joined = blend(known, hole, completed, how)  # type: ignore[arg-type]  # drawn from the literal's own values
+    assert joined.dtype == np.float32
+    assert np.array_equal(joined[~hole], known[~hole])
+    assert ((joined[hole] >= 0) & (joined[hole] <= 1)).all()
+
+
+def test_none_is_the_network_s_picture() -> None:
+    """Blend `none` puts the completed pixels into the hole as they are."""
+    assert (blend(even(0.4), box(), even(0.5), "none")[box()] == 0.5).all()
+
+
+def test_poisson_takes_over_the_colour_and_keeps_the_detail() -> None:
+    """With a constant difference of colour, Poisson blending leaves the detail alone on the surroundings' colour."""
+    detail = np.random.default_rng(0).normal(0, 0.02, (64, 64, 1)).astype(np.float32)
+    joined = blend(even(0.4), box(), even(0.6) + detail, "poisson")
+    np.testing.assert_allclose(joined[box()], (even(0.4) + detail)[box()], atol=0.02)
+
+
+def test_feather_meets_the_edge_and_leaves_the_middle() -> None:
+    """Feathering takes the surroundings' colour at the edge and the network's in the middle."""
+    joined = blend(even(0.4), box(), even(0.6), "feather")
+    assert joined[20, 30, 0] == pytest.approx(0.4, abs=0.01)
+    assert joined[32, 32, 0] == pytest.approx(0.6, abs=0.01)
+    assert np.abs(np.diff(joined[:, 32, 0])).max() < 0.06
+
+
+@pytest.mark.parametrize("first", [0, 20, 40])
+def test_a_hole_on_the_border_is_blended_like_any_other(first: int) -> None:
+    """A hole that touches the picture's border takes its colour from the edge it has."""
+    mask = box(64, first, first + 24)
+    np.testing.assert_allclose(blend(even(0.3), mask, even(0.7), "poisson")[mask], 0.3, atol=0.01)
+
+
+def test_membrane_is_harmonic() -> None:
+    """Between values of a harmonic function (xy) on the edge, the membrane is that function, to 3 % of the difference."""
+    rows, columns = np.mgrid[:301, :301] / 300
+    values = np.repeat((rows * columns)[..., None], 3, axis=2).astype(np.float32)
+    free = np.zeros((301, 301), bool)
+    free[1:-1, 1:-1] = True
+    assert np.abs(membrane(values, ~free, free) - values).max() < 0.03
+
+
+def test_edge_carries_detail_a_little_way_in() -> None:
+    """Where an enlarged picture is smoother than its surroundings, detail goes on over the edge and ends soon."""
+    stripes = even(0.5)
+    stripes[::2] = 0.6
+    joined = sharpen_edge(stripes, box(), even(0.55), reach=6)
+    assert np.abs(joined[22:42, 20] - 0.55).max() > 0.01
+    np.testing.assert_allclose(joined[32, 32], 0.55, atol=1e-3)
