@@ -20,6 +20,7 @@ from models.engine import CompletionEngine
 from models.glcic.complete import Cancelled, CompletionTask, complete_many
 from models.glcic.geometry import dilate
 from models.loading import WeightsError
+from worker.connection import OUTAGES
 from worker.contracts import Failure, InpaintRequest, Result, SampleRequest
 from worker.images import MEDIA_TYPES, ImageError, Picture, encode, unpack, unpack_mask, with_completed
 from worker.networks import Networks
@@ -86,6 +87,8 @@ class Completion:
         started = time.perf_counter()
         try:
             outcomes = complete_many([picture.task() for picture in group], group[0].engine)
+        except SoftTimeLimitExceeded:
+            raise
         except Exception as error:
             if len(group) == 1:
                 settle_failure(group[0].work, error)
@@ -185,10 +188,10 @@ class Sampling:
 
 @contextmanager
 def settling_failures(work: Work) -> Iterator[None]:
-    """What is raised inside ends this job, and nothing else; but a time limit is raised further."""
+    """What is raised inside ends this job, and nothing else; the time limit and a broker that is away end the task."""
     try:
         yield
-    except SoftTimeLimitExceeded:
+    except (SoftTimeLimitExceeded, *OUTAGES):
         raise
     except Exception as error:
         settle_failure(work, error)

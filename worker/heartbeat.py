@@ -50,6 +50,7 @@ class Heartbeat:
 
     def _beat(self) -> None:
         announce_at = 0.0
+        away = False
         while True:
             try:
                 if time.monotonic() >= announce_at:
@@ -57,8 +58,11 @@ class Heartbeat:
                     self._ledger.announce(info.id, info, self._ttl)
                     announce_at = time.monotonic() + _ANNOUNCE_SECONDS
                 self._renew()
+                away = False
             except OUTAGES as error:
-                _log.warning("The broker is away: %s", error)
+                if not away:
+                    _log.warning("The broker is away: %s", error)
+                away = True
             time.sleep(self._interval)
 
     def _renew(self) -> None:

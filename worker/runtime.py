@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from worker.connection import connect
+from worker.connection import OUTAGES, connect
 from worker.contracts import INFERENCE_QUEUE, TRAINING_QUEUE, Failure
 from worker.heartbeat import Heartbeat
 from worker.ledger import Lease, Ledger, WorkerInfo
@@ -85,6 +85,11 @@ class Runtime:
             handler.run([work for work in works if not work.settled])
         except SoftTimeLimitExceeded:
             _settle_late(works)
+        except OUTAGES as error:
+            # What was computed is lost, the job is not: its lease runs out, and it is run again.
+            _log.error("The broker was away for too long: %s", error)
+            for work in works:
+                work.abandon()
         except Exception:
             _log.exception("Job %s ended its handler", job_id)
             for work in works:

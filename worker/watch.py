@@ -58,11 +58,15 @@ class Watch:
             _log.warning("The broker is away, leases of %s run out by themselves: %s", self._node, error)
 
     def _run(self) -> None:
+        away = False
         while not self._done.is_set():
             try:
                 self._step()
+                away = False
             except OUTAGES as error:
-                _log.warning("The broker is away: %s", error)
+                if not away:
+                    _log.warning("The broker is away: %s", error)
+                away = True
             except OSError:
                 _log.exception("Storage could not be cleaned")
             self._done.wait(_SWEEP_SECONDS)

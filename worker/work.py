@@ -20,7 +20,8 @@ class Work:
     """A job and what may be said about it. Its lease is renewed until it is settled.
 
     Exactly one of `succeed`, `fail`, `acknowledge_cancel`, `release` and `lose` settles it; what comes after does
-    nothing. Where the lease was lost meanwhile, they write nothing.
+    nothing. Where the lease was lost meanwhile, they write nothing. They wait for a broker that is away; after a
+    minute they raise one of `connection.OUTAGES`.
     """
 
     def __init__(
@@ -98,6 +99,10 @@ class Work:
         """Put it back to run alone. The attempt counts."""
         if not self.settled:
             self._ledger.lose(self._lease)
+        self._settle()
+
+    def abandon(self) -> None:
+        """Say nothing, because nobody hears it. The lease runs out by itself."""
         self._settle()
 
     def _settle(self) -> None:

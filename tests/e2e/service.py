@@ -14,18 +14,22 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from worker.broker import socket_path
+
 
 class Service:
     """`inpaint serve` with a data directory of its own, at a port that is free."""
 
     def __init__(self, data_dir: Path, port: int = 0) -> None:
         self.data_dir = data_dir
+        self.socket = socket_path(data_dir / "broker")
         self.log = data_dir.with_suffix(".log")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if name not in ("REDIS_URL", "API_KEYS")}
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", "from app.cli import main; main()", "serve"],
-                env={**environment, "DATA_DIR": str(data_dir), "PORT": str(port), "PYTHONUNBUFFERED": "1"},
+                env={**environment, "DATA_DIR": str(data_dir), "PORT": str(port), "THREADS": "1"},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -44,12 +48,13 @@ class Service:
     def processes(self) -> dict[int, str]:
         """Command line by id of everything that was started with this data directory, but the supervisor."""
         found = {}
-        mark = str(self.data_dir).encode()  # in the environment, or among the arguments
+        marks = (str(self.data_dir).encode(), str(self.socket).encode())  # in the environment, or among the arguments
         for folder in Path("/proc").iterdir():
             if folder.name.isdigit() and int(folder.name) != self.process.pid:
                 try:
                     command = (folder / "cmdline").read_bytes()
-                    if mark in command + (folder / "environ").read_bytes() and not _is_zombie(folder):
+                    text = command + (folder / "environ").read_bytes()
+                    if any(mark in text for mark in marks) and not _is_zombie(folder):
                         found[int(folder.name)] = command.replace(b"\0", b" ").decode()
                 except OSError:
                     continue  # it ended meanwhile
@@ -99,7 +104,7 @@ def submit(client: httpx.Client, key: str, files: dict[str, tuple[str, bytes, st
     deadline = time.monotonic() + seconds
     while True:
         try:
-            answer = client.post("/inpaint", files=files, headers=headers)
+            answer = client.post("/inpaint", files=files, data={"strategy": "original"}, headers=headers)
             if answer.status_code in (200, 202):
                 return answer.headers["X-Job-Id"]
             assert answer.status_code in (429, 503), answer.text

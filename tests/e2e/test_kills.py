@@ -23,7 +23,7 @@ def started() -> Iterator[list[Service]]:
     yield services
     for service in services:
         service.kill()
-        until(lambda service=service: not service.processes(), 10, service.processes)
+    until(lambda: not any(service.processes() for service in services), 10)
 
 
 @pytest.fixture

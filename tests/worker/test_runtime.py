@@ -1,0 +1,340 @@
+"""How a worker process runs jobs: a real ledger and storage, and an engine that paints holes in one colour."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from celery.exceptions import SoftTimeLimitExceeded
+from PIL import Image
+from torch import Tensor
+
+from models.catalog import UnknownModelError
+from worker.broker import Broker
+from worker.connection import connect
+from worker.contracts import INFERENCE_QUEUE, InpaintRequest, Job, JobState
+from worker.images import Picture, pack, pack_mask
+from worker.ledger import Ledger, RenewState
+from worker.runtime import STOP_SIGNAL, Runtime
+from worker.settings import WorkerSettings
+from worker.storage import Storage
+
+MODEL = "glcic-test@00000000"
+
+
+class Engine:
+    """Paints every picture in the colour (1, 0, 0); `before` is called with each batch."""
+
+    batch_limit = 4
+    image_size = 160
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.before: Callable[[int], None] = lambda _: None
+
+    def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
+        self.batches.append(len(image))
+        self.before(len(image))
+        return image * (1 - mask) + torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1) * mask
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """What runs instead of a network."""
+    engine = Engine()
+
+    class Networks:
+        device = torch.device("cpu")
+
+        def __init__(self, *_: object) -> None: ...
+
+        def preload(self) -> None: ...
+
+        def loaded(self) -> list[str]:
+            return [MODEL]
+
+        def engine(self, reference: str) -> Engine:
+            if reference != MODEL:
+                raise UnknownModelError(f"There is no model '{reference}'.")
+            return engine
+
+    monkeypatch.setattr("worker.networks.Networks", Networks)
+    return engine
+
+
+@pytest.fixture
+def runtime(settings: WorkerSettings, engine: Engine) -> Iterator[Runtime]:
+    before = signal.getsignal(STOP_SIGNAL)
+    runtime = Runtime(settings, "node", INFERENCE_QUEUE)
+    runtime.load()
+    assert engine.batches == []
+    yield runtime
+    signal.signal(STOP_SIGNAL, before)
+
+
+@pytest.fixture
+def storage(settings: WorkerSettings) -> Storage:
+    return Storage(settings.storage_dir)
+
+
+@pytest.fixture
+def send(ledger: Ledger, storage: Storage) -> Callable[..., Job]:
+    """Accepts a picture as the API does."""
+
+    def send(job_id: str, stored: bool = True, model: str = MODEL, side: int = 32) -> Job:
+        request = InpaintRequest(
+            model=model, image_key=f"inputs/{job_id}/image", mask_key=f"inputs/{job_id}/mask", strategy="original"
+        )
+        mask = np.zeros((side, side), bool)
+        mask[8:16, 8:16] = True
+        if stored:
+            storage.put(request.image_key, pack(Picture(np.full((side, side, 3), 100, np.uint8))))
+            storage.put(request.mask_key, pack_mask(mask))
+        return ledger.submit(job_id, request)
+
+    return send
+
+
+def pixels(storage: Storage, job: Job, tmp_path: Path) -> np.ndarray:
+    """The picture that a job ended with."""
+    assert job.result is not None, job
+    path = tmp_path / "result.png"
+    path.write_bytes(storage.get(job.result.key))
+    return np.asarray(Image.open(path))
+
+
+def test_a_job_ends_in_its_completed_picture(
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, storage: Storage, tmp_path: Path
+) -> None:
+    """The hole is filled, the rest is untouched, the result says what made it, and the inputs are gone."""
+    send("a")
+    runtime.run("a")
+    job = ledger.get("a")
+    result = pixels(storage, job, tmp_path)
+    assert (result[12, 12] == [255, 0, 0]).all()
+    assert (result[0] == 100).all()
+    assert job.result is not None
+    assert (job.result.model, job.result.width, job.result.height) == (MODEL, 32, 32)
+    assert job.result.changed == 64 / 1024
+    assert list(job.result.timings) == ["load", "complete", "encode", "store"]
+    assert not storage.exists("inputs/a/image")
+    assert not storage.exists("inputs/a/mask")
+    assert "progress" in [event.type for event in ledger.events("a")]
+
+
+def test_a_message_of_an_ended_job_does_nothing(
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, engine: Engine
+) -> None:
+    """Messages may come twice, late, or for a job that nobody knows."""
+    send("a")
+    for job_id in ("a", "a", "nobody"):
+        runtime.run(job_id)
+    assert engine.batches == [1]
+    assert ledger.get("a").attempts == 1
+
+
+def test_waiting_jobs_run_together(runtime: Runtime, send: Callable[..., Job], ledger: Ledger, engine: Engine) -> None:
+    """One message takes along as many as the engine gains by; the others' messages then find nothing to do."""
+    for number in range(6):
+        send(f"j{number}")
+    runtime.run("j0")
+    assert engine.batches == [4]
+    assert [ledger.get(f"j{number}").state for number in range(6)] == [JobState.SUCCEEDED] * 4 + [JobState.QUEUED] * 2
+    runtime.run("j4")
+    assert engine.batches == [4, 2]
+
+
+def test_a_bad_job_fails_alone(runtime: Runtime, send: Callable[..., Job], ledger: Ledger, engine: Engine) -> None:
+    """A picture that is gone and a model that is unknown do not harm the others of the batch."""
+    send("good")
+    send("gone", stored=False)
+    send("unknown", model="nobody@00000000")
+    send("other")
+    runtime.run("good")
+    assert engine.batches == [2]
+    found = {name: ledger.get(name) for name in ("good", "gone", "unknown", "other")}
+    assert [job.state.value for job in found.values()] == ["succeeded", "failed", "failed", "succeeded"]
+    assert [job.failure and job.failure.type for job in found.values()] == [None, "expired", "model-unavailable", None]
+
+
+def test_what_is_too_much_together_runs_alone(
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, engine: Engine
+) -> None:
+    """A batch that does not fit into memory is tried one by one; what does not fit alone fails and says so."""
+
+    def too_much(size: int) -> None:
+        if size > 1 or len(engine.batches) == 4:
+            raise torch.OutOfMemoryError
+
+    engine.before = too_much
+    for number in range(3):
+        send(f"j{number}")
+    runtime.run("j0")
+    assert engine.batches == [3, 1, 1, 1]
+    assert [ledger.get(f"j{number}").state.value for number in range(3)] == ["succeeded", "succeeded", "failed"]
+    failure = ledger.get("j2").failure
+    assert failure is not None
+    assert failure.type == "out-of-memory"
+
+
+def test_a_job_that_takes_too_long_fails(
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, engine: Engine
+) -> None:
+    """Several that take too long together each run alone next; one that takes too long alone is `timed-out`."""
+
+    def too_long(_: int) -> None:
+        raise SoftTimeLimitExceeded
+
+    engine.before = too_long
+    send("a")
+    send("b")
+    runtime.run("a")
+    assert [ledger.get(name).state for name in "ab"] == [JobState.QUEUED] * 2
+    runtime.run("a")
+    failure = ledger.get("a").failure
+    assert failure is not None
+    assert failure.type == "timed-out"
+    assert ledger.get("b").state is JobState.QUEUED
+
+
+def test_an_error_that_nobody_foresaw_ends_the_job(
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, engine: Engine
+) -> None:
+    """It fails as `internal`, without the error's text, and the worker goes on."""
+
+    def crash(_: int) -> None:
+        raise RuntimeError("secret")
+
+    engine.before = crash
+    send("a")
+    runtime.run("a")
+    failure = ledger.get("a").failure
+    assert failure is not None
+    assert failure.type == "internal"
+    assert "secret" not in failure.detail
+
+
+def test_a_cancelled_job_stops(runtime: Runtime, send: Callable[..., Job], ledger: Ledger, engine: Engine) -> None:
+    """A picture of many tiles stops between two of them."""
+
+    def cancel(_: int) -> None:
+        ledger.cancel("a")
+        time.sleep(0.2)  # the heartbeat hears it
+
+    engine.before = cancel
+    job = send("a", side=1100)
+    mask = np.ones((1100, 1100), bool)
+    assert isinstance(job.request, InpaintRequest)
+    Storage(Path(runtime._settings.storage_dir)).put(job.request.mask_key, pack_mask(mask))
+    runtime.run("a")
+    assert ledger.get("a").state is JobState.CANCELLED
+    assert len(engine.batches) < 9
+
+
+def test_a_long_job_keeps_its_lease(runtime: Runtime, send: Callable[..., Job], ledger: Ledger, engine: Engine) -> None:
+    """Computing for three times a lease, while others sweep, is one attempt."""
+    lost: list[str] = []
+
+    def slow(_: int) -> None:
+        for _ in range(18):
+            time.sleep(0.05)
+            lost.extend(ledger.sweep(grace_seconds=1).lost)
+
+    engine.before = slow
+    send("a")
+    runtime.run("a")
+    assert lost == []
+    assert (ledger.get("a").state, ledger.get("a").attempts) == (JobState.SUCCEEDED, 1)
+
+
+def test_who_lost_the_job_leaves_it_alone(
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, storage: Storage, engine: Engine
+) -> None:
+    """The inputs stay for the worker that has the job now, and its lease is untouched."""
+
+    def lose(_: int) -> None:
+        ledger.bury("node", [])
+        assert ledger.lease("a", "other:1") is not None
+
+    engine.before = lose
+    send("a")
+    runtime.run("a")
+    assert ledger.get("a").state is JobState.RUNNING
+    assert storage.exists("inputs/a/image")
+
+
+def test_a_process_that_has_to_end_gives_its_jobs_back(
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, engine: Engine
+) -> None:
+    """They wait again at once, and no attempt is counted."""
+
+    def end(_: int) -> None:
+        raise SystemExit
+
+    engine.before = end
+    send("a")
+    with pytest.raises(SystemExit):
+        runtime.run("a")
+    assert (ledger.get("a").state, ledger.get("a").attempts) == (JobState.QUEUED, 0)
+
+
+@pytest.mark.usefixtures("runtime")
+def test_a_worker_says_what_it_has_loaded(ledger: Ledger) -> None:
+    """Its announcement names its process, its device and its networks."""
+    time.sleep(0.2)
+    (info,) = ledger.workers()
+    assert (info.id, info.queue, info.models) == (f"node:{os.getpid()}", INFERENCE_QUEUE, [MODEL])
+
+
+def test_the_broker_may_be_killed_while_a_job_runs(tmp_path: Path, engine: Engine) -> None:
+    """A broker that is killed and comes back loses neither what it was told nor the result that comes meanwhile."""
+    broker = Broker(tmp_path / "broker")
+    settings = WorkerSettings(redis_url=broker.url, data_dir=tmp_path, lease_seconds=2)
+    process = broker.start()
+    restarted, over = threading.Event(), threading.Event()
+    replacement = []
+
+    def restart() -> None:
+        time.sleep(1)
+        replacement.append(broker.start())
+        restarted.set()
+        over.wait(60)  # the server dies with the thread that started it
+
+    thread = threading.Thread(target=restart)
+
+    def kill(_: int) -> None:
+        engine.before = lambda _: None
+        process.kill()
+        process.wait()
+        thread.start()
+
+    before = signal.getsignal(STOP_SIGNAL)
+    try:
+        with connect(broker.url) as client:
+            ledger, storage = Ledger(client, settings), Storage(settings.storage_dir)
+            runtime = Runtime(settings, "node", INFERENCE_QUEUE)
+            runtime.load()
+            request = InpaintRequest(model=MODEL, image_key="inputs/a/image", mask_key="inputs/a/mask")
+            storage.put("inputs/a/image", pack(Picture(np.full((32, 32, 3), 100, np.uint8))))
+            storage.put("inputs/a/mask", pack_mask(np.eye(32, dtype=bool)))
+            ledger.submit("a", request)
+            lease = ledger.lease("a", "before:1")
+            assert lease is not None
+            assert ledger.release(lease)
+            engine.before = kill
+            runtime.run("a")
+            assert restarted.wait(10)
+            assert (ledger.get("a").state, ledger.get("a").attempts) == (JobState.SUCCEEDED, 1)
+            assert ledger.renew(lease) is RenewState.LOST
+    finally:
+        signal.signal(STOP_SIGNAL, before)
+        over.set()
+        for server in (process, *replacement):
+            server.kill()
+            server.wait()
+        broker.clean()
