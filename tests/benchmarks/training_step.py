@@ -1,0 +1,116 @@
+"""GLCIC's training step as the `cpu` preset runs it, against a plain float32 loop over the same network.
+
+    python -m tests.benchmarks.training_step [--sizes 64 128] [--rounds 3] [--json FILE]
+
+The plain loop is what one writes first: float32, NCHW, AdamW as it comes, denormals as the processor
+handles them. Both start from the weights that ship, take batches of 16, and run in processes of their
+own, in turns, so that neither inherits the other's settings and both meet the same neighbours. What is
+compared is the median step of the completion phase.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.engine import prepare_process
+from models.glcic.network import CompletionNetwork
+from models.glcic.options import PRESETS
+from models.glcic.train import GlcicRecipe, hole_mse, load_initial
+from models.training.data import Pictures
+from models.training.options import with_overrides
+
+WEIGHTS = Path(__file__).parents[2] / "models" / "weights" / "glcic-celeba.safetensors"
+STEPS, WARM_UP = 5, 2
+
+
+def pictures(size: int) -> Pictures:
+    """Sixty-four smooth ones."""
+    coarse = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3))
+    pixels = coarse.repeat(size // 8, axis=1).repeat(size // 8, axis=2).astype(np.uint8)
+    return Pictures(pixels, ("",) * 64, (), (0.5, 0.5, 0.5), "noise", "free")
+
+
+def recipe_for(size: int) -> GlcicRecipe:
+    """The `cpu` preset at one size."""
+    stage = {"sizes": [size], "completion_steps": [100], "discriminator_steps": [0], "joint_steps": [0]}
+    options = with_overrides(PRESETS["cpu"], stage)
+    return GlcicRecipe(options, pictures(size), pictures(size), torch.device("cpu"), init=WEIGHTS)
+
+
+def time_ours(size: int) -> list[float]:
+    """Seconds of each step."""
+    prepare_process()
+    recipe = recipe_for(size)
+    seconds = []
+    for step in range(WARM_UP + STEPS):
+        batch = recipe.batch(step)
+        start = time.perf_counter()
+        recipe.step(step, batch)
+        seconds.append(time.perf_counter() - start)
+    return seconds[WARM_UP:]
+
+
+def time_plain(size: int) -> list[float]:
+    """Seconds of each step of the plain loop, on the same batches."""
+    batches = recipe_for(size)
+    network = CompletionNetwork()
+    load_initial(network, WEIGHTS)
+    network.train()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=5e-4)
+    seconds = []
+    for step in range(WARM_UP + STEPS):
+        batch = batches.batch(step)
+        image, mask = batch.image.contiguous(), batch.mask.contiguous()
+        start = time.perf_counter()
+        loss = hole_mse(network(image, mask), image, mask)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        seconds.append(time.perf_counter() - start)
+    return seconds[WARM_UP:]
+
+
+def measure(kind: str, size: int) -> list[float]:
+    """In a fresh process."""
+    command = [sys.executable, "-m", "tests.benchmarks.training_step", "--child", kind, "--sizes", str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
+    seconds: list[float] = json.loads(done.stdout)
+    return seconds
+
+
+def main() -> None:
+    """Print a table; JSON where wanted."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--child", choices=["ours", "plain"], help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        print(json.dumps({"ours": time_ours, "plain": time_plain}[arguments.child](arguments.sizes[0])))
+        return
+    figures = []
+    print(f"{'size':>4} {'plain ms':>9} {'ours ms':>9} {'ratio':>6} {'images/s':>9}")
+    for size in arguments.sizes:
+        seconds: dict[str, list[float]] = {"plain": [], "ours": []}
+        for _ in range(arguments.rounds):
+            for kind, measured in seconds.items():
+                measured += measure(kind, size)
+        plain, ours = (1000 * statistics.median(seconds[kind]) for kind in ("plain", "ours"))
+        figures.append({"size": size, "plain_ms": plain, "ours_ms": ours, "ratio": plain / ours})
+        print(f"{size:>4} {plain:>9.0f} {ours:>9.0f} {plain / ours:>6.2f} {16000 / ours:>9.1f}", flush=True)
+    if arguments.json:
+        about = {"threads": torch.get_num_threads(), "torch": torch.__version__, "steps": STEPS * arguments.rounds}
+        arguments.json.write_text(json.dumps({**about, "figures": figures}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
