@@ -44,7 +44,7 @@ def test_outside_is_kept_and_nothing_forbidden_is_read(
         joined = sharpen_edge(known, hole, completed, 3)
     else:
         completed[~hole] = np.nan
-        joined = blend(known, hole, completed, how)  # type: ignore[arg-type]  # drawn from the literal's own values
+        joined = blend(known, hole, completed, how)
     assert joined.dtype == np.float32
     assert np.array_equal(joined[~hole], known[~hole])
     assert ((joined[hole] >= 0) & (joined[hole] <= 1)).all()
@@ -78,7 +78,7 @@ def test_a_hole_on_the_border_is_blended_like_any_other(first: int) -> None:
 
 
 def test_membrane_is_harmonic() -> None:
-    """Between values of a harmonic function (xy) on the edge, the membrane is that function, to 3 % of the difference."""
+    """Between values of a harmonic function (xy) on the edge, the membrane is that function within 3 %."""
     rows, columns = np.mgrid[:301, :301] / 300
     values = np.repeat((rows * columns)[..., None], 3, axis=2).astype(np.float32)
     free = np.zeros((301, 301), bool)
