@@ -39,8 +39,8 @@ def sample(
     catalog = Catalog(store=settings.weights_dir)
     try:
         card = catalog.get(families.get(model, model))
-        if card.family == "glcic":
-            return _fail(f"{card.name} completes pictures and draws none: use `inpaint run`.")
+        if card.family not in ("dcgan", "vanilla-gan"):
+            return _fail(f"{card.name} draws no pictures: choose a DCGAN or a vanilla GAN.")
         prepare_process(settings.threads)
         place = choose_device(device)
         network = load(catalog, card, place)
