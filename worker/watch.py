@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from celery import Celery, bootsteps
@@ -47,7 +48,8 @@ class Watch:
     def hurry(self) -> None:
         """The worker stops: tell the processes that run jobs."""
         for pid in self._living():
-            os.kill(pid, STOP_SIGNAL)
+            with suppress(ProcessLookupError):  # it has ended already
+                os.kill(pid, STOP_SIGNAL)
 
     def finish(self) -> None:
         """The worker has stopped: what its processes still held waits again, and no attempt is counted."""
@@ -95,7 +97,10 @@ def install(celery: Celery, node: str, settings: WorkerSettings) -> None:
 
         def start(self, worker: Any) -> None:
             # Billiard takes a dead process out of this list as soon as the kernel tells it.
-            watch = Watch(node, settings, celery, lambda: [process.pid for process in worker.pool._pool._pool])
+            def living() -> list[int]:
+                return [process.pid for process in worker.pool._pool._pool if process.pid is not None]
+
+            watch = Watch(node, settings, celery, living)
             watch.start()
             worker_shutting_down.connect(lambda **_: watch.hurry(), weak=False)
             worker_shutdown.connect(lambda **_: watch.finish(), weak=False)

@@ -34,6 +34,7 @@ from worker.contracts import INFERENCE_QUEUE, TRAINING_QUEUE
 
 _LOOK_SECONDS: Final = 0.1
 _STOP_SECONDS: Final = 40.0
+_SAME_STOP_SECONDS: Final = 0.5
 _SLOW_SECONDS: Final = 60.0
 
 _console = Console(highlight=False, soft_wrap=True)
@@ -62,7 +63,7 @@ def serve(host: str | None = None, port: int | None = None, data_dir: Path | Non
     return 0
 
 
-def _supervise(listener: socket.socket, folder: Path, stops: list[int], started: float) -> None:
+def _supervise(listener: socket.socket, folder: Path, stops: list[float], started: float) -> None:
     environment = {**os.environ, "DATA_DIR": str(folder)}
     broker = None if environment.get("REDIS_URL") else Broker(folder / "broker")
     children: list[Child] = []
@@ -134,12 +135,17 @@ class _Readiness:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM instead of dying of them."""
-    received: list[int] = []
+def _stop_signals() -> Iterator[list[float]]:
+    """Collects when SIGINT and SIGTERM came, instead of dying of them.
 
-    def note(number: int, _: FrameType | None) -> None:
-        received.append(number)
+    One stop may come as several signals at once: from the terminal, from make, from what sent it to the whole group.
+    """
+    received: list[float] = []
+
+    def note(_: int, __: FrameType | None) -> None:
+        now = time.monotonic()
+        if not received or now - received[-1] > _SAME_STOP_SECONDS:
+            received.append(now)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -149,7 +155,7 @@ def _stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _pressed_again(stops: list[int]) -> bool:
+def _pressed_again(stops: list[float]) -> bool:
     return len(stops) > 1
 
 
@@ -160,7 +166,7 @@ def _worker(queue: str, node: str) -> list[str]:
 def _url(listener: socket.socket) -> str:
     """Where a browser on this machine finds it."""
     host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # nosec B104
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
