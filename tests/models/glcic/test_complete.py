@@ -116,7 +116,7 @@ def test_empty_mask_gives_a_copy_without_running_the_network(fake: FakeEngine, s
 
 @pytest.mark.parametrize(("top", "left"), [(0, 0), (13, 333), (30, 668), (0, 350)])
 def test_original_computes_a_part_and_gives_the_pixels_of_the_whole(
-    engine: CompletionEngine, top: int, left: int
+    exact_engine: CompletionEngine, top: int, left: int
 ) -> None:
     """Strategy `original` gives what the network gives on the whole picture, though it computes a part of it."""
     height, width = 46, 702
@@ -124,23 +124,25 @@ def test_original_computes_a_part_and_gives_the_pixels_of_the_whole(
     mask[top : top + 16, left : left + 34] = True
     padded = np.pad(image, ((0, -height % 4), (0, -width % 4), (0, 0)), mode="reflect")
     hole = np.pad(mask, ((0, -height % 4), (0, -width % 4)), mode="reflect")
-    whole = engine(
+    whole = exact_engine(
         torch.from_numpy(padded.astype(np.float32) / 255).permute(2, 0, 1)[None],
         torch.from_numpy(hole.astype(np.float32))[None, None],
     )
     expected = whole[0].permute(1, 2, 0).numpy()[:height, :width] * 255
-    result = complete(image, mask, engine, strategy="original", blend="none")
+    result = complete(image, mask, exact_engine, strategy="original", blend="none")
     assert np.abs(result[mask] - expected[mask]).max() <= 1
 
 
-def test_a_canvas_in_tiles_is_the_canvas_at_once(engine: CompletionEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_canvas_in_tiles_is_the_canvas_at_once(
+    exact_engine: CompletionEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A canvas that is computed tile by tile comes out as if it had been computed at once."""
     image = make_picture(48, 600, 5)
     mask = np.zeros((48, 600), bool)
     mask[8:40, 20:580] = True
-    at_once = complete(image, mask, engine, strategy="original")
+    at_once = complete(image, mask, exact_engine, strategy="original")
     monkeypatch.setattr(module, "_tiles", lambda _: [Box(0, 0, 48, 300), Box(0, 300, 20, 600), Box(20, 300, 48, 600)])
-    assert np.abs(complete(image, mask, engine, strategy="original").astype(int) - at_once).max() <= 1
+    assert np.abs(complete(image, mask, exact_engine, strategy="original").astype(int) - at_once).max() <= 1
 
 
 def test_a_large_picture_costs_no_more_network_than_a_small_one() -> None:
