@@ -59,7 +59,7 @@ def _measure(
         return evaluate_digits(card, network, data, limit=limit)
     features = _features(device)
     if isinstance(network, CompletionNetwork):
-        engine = CompletionEngine(network, place)
+        engine = CompletionEngine(network, place, card.image_size)
         return evaluate_completion(card, engine, data, features=features, limit=limit)
     return evaluate_faces(card, network, data, features=features, limit=limit)
 
