@@ -39,6 +39,14 @@ def serve(
 
 
 @main.command()
+def api() -> None:
+    """Start the API and the page alone, at HOST and PORT; broker and workers run elsewhere (REDIS_URL)."""
+    from app.commands.api import api
+
+    raise typer.Exit(api())
+
+
+@main.command()
 def worker(
     queue: Annotated[str, typer.Argument(help="`inference` or `training`.")] = "inference",
     name: Annotated[str | None, typer.Option(help="Of this worker; the same when it is started again.")] = None,

@@ -1,6 +1,7 @@
-"""The API process under the supervisor: `python -m app.commands.api FD` serves on a socket that is open already.
+"""`inpaint api`: the API and the page alone; broker and workers run elsewhere.
 
-The supervisor keeps the socket, so callers wait in its backlog while this
+Under the supervisor, `python -m app.commands.api FD` serves on a socket that is
+open already: the supervisor keeps it, so callers wait in its backlog while this
 process is started again, and are not refused.
 """
 
@@ -11,14 +12,27 @@ import sys
 import uvicorn
 
 from app.main import create_app
-from app.settings import ApiSettings
+from app.settings import ApiSettings, ExposureError, check_exposure
+from app.supervisor import TakenError, listen
 
 _FINISH_SECONDS = 10
 
 
-def api(listener: socket.socket) -> None:
-    """Serve until SIGTERM; requests under way have ten seconds to end."""
+def api() -> int:
+    """Serve at HOST and PORT until SIGTERM; the exit status: 1, after a sentence, when it may not or cannot."""
     settings = ApiSettings()
+    try:
+        check_exposure(settings)
+        with listen(settings.host, settings.port) as listener:
+            serve_on(listener, settings)
+    except (ExposureError, TakenError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def serve_on(listener: socket.socket, settings: ApiSettings) -> None:
+    """Serve until SIGTERM; requests under way have ten seconds to end."""
     config = uvicorn.Config(
         create_app(settings),
         root_path=settings.root_path,
@@ -30,4 +44,4 @@ def api(listener: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    api(socket.socket(fileno=int(sys.argv[1])))
+    serve_on(socket.socket(fileno=int(sys.argv[1])), ApiSettings())
