@@ -161,12 +161,12 @@ class GlcicRecipe(loop.Recipe[Batch]):
         loss, figures = mse, {"hole_mse": mse.detach()}
         if joint:
             figures |= self._discriminator_step(batch, image, completed.detach())
-            assert self.discriminator is not None
-            self.discriminator.requires_grad_(False)  # so the generator's loss leaves no gradient in it
+            discriminator, _ = self._adversary()
+            discriminator.requires_grad_(False)  # so the generator's loss leaves no gradient in it
             with self._autocast():
                 logits = self._judge(completed, batch.corners).float()
             deceit = F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
-            self.discriminator.requires_grad_(True)
+            discriminator.requires_grad_(True)
             loss = mse + self.options.adversarial * deceit
             figures["generator_loss"] = deceit.detach()
         self.optimiser.zero_grad(set_to_none=True)
@@ -183,34 +183,39 @@ class GlcicRecipe(loop.Recipe[Batch]):
 
     def _discriminator_step(self, batch: Batch, image: Tensor, completed: Tensor) -> loop.Figures:
         """Real pictures against composites, never raw output: that would give the game away at the hole's border."""
-        assert self.discriminator is not None
-        assert self.discriminator_optimiser is not None
-        self.discriminator.train()
+        discriminator, optimiser = self._adversary()
+        discriminator.train()
         with self._autocast():
             real = self._judge(image, batch.real_corners).float()
             fake = self._judge(completed, batch.corners).float()
         on_real = F.binary_cross_entropy_with_logits(real, torch.full_like(real, self.options.real_label))
         on_fake = F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
         loss = on_real + on_fake
-        self.discriminator_optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        processes.average_gradients(self.discriminator)
-        self.discriminator_optimiser.step()
-        processes.average_statistics(self.discriminator)
+        processes.average_gradients(discriminator)
+        optimiser.step()
+        processes.average_statistics(discriminator)
         right = ((real > 0).float().mean() + (fake < 0).float().mean()) / 2
         return {"discriminator_loss": loss.detach(), ACCURACY: right.detach()}
 
     def _judge(self, pictures: Tensor, corners: tuple[tuple[int, int], ...]) -> Tensor:
-        assert self.discriminator is not None
-        side = self.discriminator.patch
+        discriminator, _ = self._adversary()
+        side = discriminator.patch
         patches = torch.stack(
             [
                 picture[:, top : top + side, left : left + side]
                 for picture, (top, left) in zip(pictures, corners, strict=True)
             ]
         )
-        logits: Tensor = self.discriminator(pictures, patches)
+        logits: Tensor = discriminator(pictures, patches)
         return logits
+
+    def _adversary(self) -> tuple[ContextDiscriminator, torch.optim.Optimizer]:
+        """The discriminators and their optimiser, which `_enter` made."""
+        if self.discriminator is None or self.discriminator_optimiser is None:
+            raise RuntimeError("This stage of the plan has no discriminators.")
+        return self.discriminator, self.discriminator_optimiser
 
     def _enter(self, stage: int) -> None:
         """A new stage: discriminators for its size, which keep what they can of those before."""
