@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from models.catalog import Card, Family
+from models.catalog import Card, Kind
 from worker.contracts import Failure, Job, JobState, Progress
 
 
@@ -79,7 +79,7 @@ class ModelView(BaseModel):
     """One model and its versions."""
 
     name: str = Field(examples=["glcic-celeba"])
-    family: Family
+    family: Kind
     title: str
     active: str = Field(description="Version that jobs accepted from now on get.")
     versions: list[Card] = Field(description="The one that ships first, then promoted ones by date.")

@@ -18,6 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field
 SHIPPED = Path(__file__).parent / "weights"
 
 Family = Literal["glcic", "dcgan", "vanilla-gan"]
+"""The three papers."""
+
+Kind = Literal["glcic", "dcgan", "vanilla-gan", "face-align"]
+"""What a network is: of one of the papers, or the helper that finds the face that GLCIC completes."""
 
 
 class UnknownModelError(LookupError):
@@ -30,7 +34,7 @@ class Card(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Model name, e.g. `glcic-celeba`.")
-    family: Family = Field(description="The paper's network these weights belong to.")
+    family: Kind = Field(description="The network these weights belong to.")
     title: str = Field(description="One line for people.")
     description: str = Field(description="What it is good at, what it is not.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the safetensors file; checked before each load.")

@@ -7,8 +7,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from models.catalog import Card, Catalog, Family
+from models.catalog import Card, Catalog, Kind
 from models.dcgan.network import Generator as DcganGenerator
+from models.glcic.align import AlignmentNetwork
 from models.glcic.network import CompletionNetwork
 from models.vanilla_gan.network import Generator as VanillaGanGenerator
 
@@ -17,8 +18,9 @@ class WeightsError(RuntimeError):
     """A file of weights is missing, damaged, or does not fit its network."""
 
 
-BUILDERS: dict[Family, Callable[..., nn.Module]] = {
+BUILDERS: dict[Kind, Callable[..., nn.Module]] = {
     "glcic": CompletionNetwork,
+    "face-align": AlignmentNetwork,
     "dcgan": DcganGenerator,
     "vanilla-gan": VanillaGanGenerator,
 }

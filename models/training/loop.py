@@ -32,7 +32,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from models.catalog import Card, Family, write_atomically
+from models.catalog import Card, Kind, write_atomically
 from models.training import checkpoint, processes
 from models.training.errors import CheckpointError, DivergedError, TrainingError
 from models.training.options import Options
@@ -53,7 +53,7 @@ Figures = dict[str, Tensor]
 class About:
     """What a family contributes to the card of its weights."""
 
-    family: Family
+    family: Kind
     name: str
     title: str
     description: str

@@ -1,0 +1,216 @@
+"""Where a face lies in a picture, and at what scale and angle.
+
+The completion network for faces learned from pictures in which the eyes are
+always in the same two places: the official CelebA crop, here called the
+canonical frame, `FRAME` x `FRAME` pixels. People's photographs are not aligned like that.
+A small network looks at square crops around a hole, says whether each shows a
+face and which similarity (scale, rotation, shift) brings the canonical frame onto it.
+`align` runs it over a few crops, then again on what it found, until the
+face stands still.
+
+A similarity of the plane is one complex multiplication and one addition,
+z -> turn * z + shift, so points here are complex numbers x + iy, with pixel i
+covering [i, i + 1).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from models.glcic.geometry import Box
+
+FRAME = 160
+"""Side of the canonical frame: the box 0,20,178,198 of an aligned 178x218 CelebA picture, scaled to 160x160."""
+
+EYES = (62.4 + 82.0j, 97.2 + 82.0j)
+MOUTH = (64.3 + 118.6j, 95.0 + 118.6j)
+"""Mean positions in the canonical frame, from CelebA's landmarks: the eyes, the corners of the mouth."""
+
+VIEW = 64
+"""Side of the crops that the network looks at."""
+
+FACE_CENTRE = 80 + 94j
+FACE_RADIUS = 60.0
+"""The square of the canonical frame that fills a crop when the face is found: less than the frame, all of the face."""
+
+ROUNDS = 3
+"""How often a pose is estimated anew from the crop that the last estimate gives."""
+
+FINALISTS = 6
+"""How many of the first crops are followed."""
+
+MIN_SCORE = 0.5
+"""Probability below which there is no face."""
+
+Complex = npt.NDArray[np.complex128]
+Picture = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class FacePose:
+    """A face in a picture.
+
+    turn, shift: z_picture = turn * z_canonical + shift, in pixels; |turn| is the
+    number of picture pixels per pixel of the canonical frame.
+    score: probability in [0, 1] that this is a face.
+    """
+
+    turn: complex
+    shift: complex
+    score: float
+
+
+class AlignmentNetwork(nn.Module):
+    """A crop in, pose and face-or-not out. About 430,000 parameters.
+
+    `mean_pixel`, (3,) RGB in [0, 1], is what a hole is filled with.
+    """
+
+    mean_pixel: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = ((24, 2), (48, 2), (64, 1), (96, 2), (96, 1), (96, 2))  # channels, stride
+        layers: list[nn.Module] = []
+        channels = 4
+        for width, stride in widths:
+            layers += [
+                nn.Conv2d(channels, width, 3, stride, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+            channels = width
+        self.features = nn.Sequential(*layers)
+        side = VIEW // 16
+        self.head = nn.Sequential(nn.Linear(channels * side * side, 96), nn.ReLU(inplace=True), nn.Linear(96, 5))
+        self.register_buffer("mean_pixel", torch.full((3,), 0.5))
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Look at a batch of crops.
+
+        crops: (B, 4, VIEW, VIEW) float in [0, 1]: RGB with the hole filled by `mean_pixel`, then the mask, 1 = hole.
+        Returns the poses (B, 4) as real and imaginary parts of turn and shift, which take the face square
+        [-1, 1]^2 to the crop [-1, 1]^2; and the logits (B,) that there is a face.
+        """
+        out: Tensor = self.head(self.features(crops - 0.5).flatten(1))
+        upright = out.new_tensor([1.0, 0.0, 0.0, 0.0])
+        return out[:, :4] + upright, out[:, 4]
+
+
+def align(
+    image: Picture, mask: npt.NDArray[np.bool_], boxes: Sequence[Box], network: AlignmentNetwork
+) -> list[FacePose | None]:
+    """For each box, a group of holes, the face that it belongs to; None where there is none.
+
+    image: (H, W, 3) uint8. mask: (H, W) bool, True = hole; what the image holds there is not seen.
+    A face belongs to a box when the middle of the box lies in the face's canonical frame.
+    """
+    pyramid = _Pyramid(image, mask, network.mean_pixel)
+    return [_align(pyramid, box, network) for box in boxes]
+
+
+def _align(pyramid: "_Pyramid", box: Box, network: AlignmentNetwork) -> FacePose | None:
+    turns, shifts = _crops_around(box, pyramid.width, pyramid.height)
+    turns, shifts, scores = _look(pyramid, turns, shifts, network)
+    best = np.argsort(-scores, kind="stable")[:FINALISTS]
+    turns, shifts = turns[best], shifts[best]
+    for _ in range(ROUNDS):
+        turns, shifts, scores = _look(pyramid, turns, shifts, network)
+    # From the face square [-1, 1]^2 to pixels of the canonical frame.
+    turns = turns / FACE_RADIUS
+    shifts = shifts - turns * FACE_CENTRE
+    middle = (complex(box.left + box.right, box.top + box.bottom) / 2 - shifts) / turns
+    is_inside = (middle.real > 0) & (middle.real < FRAME) & (middle.imag > 0) & (middle.imag < FRAME)
+    scores = np.where(is_inside, scores, 0.0)
+    winner = int(np.argmax(scores))
+    if scores[winner] < MIN_SCORE:
+        return None
+    return FacePose(complex(turns[winner]), complex(shifts[winner]), float(scores[winner]))
+
+
+class _Pyramid:
+    """A picture with holes at halving sizes, so that a crop at any scale is sampled without aliasing."""
+
+    def __init__(self, image: Picture, mask: npt.NDArray[np.bool_], mean_pixel: Tensor) -> None:
+        self._fill = [round(255 * value) for value in mean_pixel.tolist()] + [255]
+        level = np.dstack([image, np.zeros(image.shape[:2], np.uint8)])
+        level[mask] = self._fill
+        self._levels = [level]
+        self.height, self.width = image.shape[:2]
+        while min(level.shape[:2]) > 1 and max(level.shape[:2]) > VIEW:
+            level = reduce(level, level.shape[1] // 2, level.shape[0] // 2)
+            self._levels.append(level)
+
+    def crop(self, turn: complex, shift: complex) -> Picture:
+        """(VIEW, VIEW, 4) uint8, whose point w in [-1, 1]^2 lies at turn * w + shift; outside the picture is hole."""
+        step = 2 * abs(turn) / VIEW  # picture pixels per pixel of the crop
+        level = self._levels[min(max(int(np.log2(max(step, 1.0))), 0), len(self._levels) - 1)]
+        scale = complex(level.shape[1] / self._levels[0].shape[1], level.shape[0] / self._levels[0].shape[0])
+        return warp(level, turn, shift, scale, VIEW, cv2.BORDER_CONSTANT, self._fill)
+
+
+def reduce(picture: Picture, width: int, height: int) -> Picture:
+    """`picture` at a smaller size; each pixel is the mean of those it covers."""
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def warp(
+    picture: Picture,
+    turn: complex,
+    shift: complex,
+    scale: complex,
+    side: int,
+    border: int,
+    fill: Any = 0,
+) -> Picture:
+    """Sample a square whose point w in [-1, 1]^2 lies at z = turn * w + shift of `picture`.
+
+    scale: how many of its pixels `picture` has along x (real part) and y (imaginary part) per unit of z.
+    """
+    half = side / 2
+    linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]]) / half
+    offset = np.array([shift.real, shift.imag]) - linear @ [half - 0.5, half - 0.5]
+    per_axis = np.array([scale.real, scale.imag])
+    matrix = np.column_stack([linear * per_axis[:, None], offset * per_axis - 0.5])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(
+        cv2.warpAffine(picture, matrix, (side, side), flags=flags, borderMode=border, borderValue=fill), np.uint8
+    )
+
+
+def _crops_around(box: Box, width: int, height: int) -> tuple[Complex, Complex]:
+    """Square crops of many sizes, nine positions each, that see the box; turns (radii) and shifts (centres)."""
+    largest = max(width, height)
+    smallest = min(max(box.width, box.height, 32), largest)
+    crops: set[tuple[float, complex]] = set()
+    for side in np.geomspace(largest, smallest, 1 + round(np.log(largest / smallest) / np.log(1.6))):
+        for dy in (-0.3, 0.0, 0.3):
+            for dx in (-0.3, 0.0, 0.3):
+                x = _keep_inside((box.left + box.right) / 2 + dx * side, side, width)
+                y = _keep_inside((box.top + box.bottom) / 2 + dy * side, side, height)
+                crops.add((side / 2, complex(x, y)))
+    ordered = sorted(crops, key=lambda crop: (-crop[0], crop[1].imag, crop[1].real))
+    return np.array([radius for radius, _ in ordered], complex), np.array([centre for _, centre in ordered])
+
+
+def _keep_inside(centre: float, side: float, length: float) -> float:
+    """`centre` moved so that a crop of `side` stays within `length`, or in the middle when it cannot."""
+    return float(min(max(centre, side / 2), length - side / 2)) if side <= length else length / 2
+
+
+@torch.inference_mode()
+def _look(
+    pyramid: _Pyramid, turns: Complex, shifts: Complex, network: AlignmentNetwork
+) -> tuple[Complex, Complex, npt.NDArray[np.float64]]:
+    """Where the network sees the face square in each crop, in pixels of the picture, and the probability of a face."""
+    crops = np.stack([pyramid.crop(turn, shift) for turn, shift in zip(turns, shifts, strict=True)])
+    pose, logits = network(torch.from_numpy(crops).permute(0, 3, 1, 2).float().div(255))
+    pose = pose.double().numpy()
+    turn, shift = pose[:, 0] + 1j * pose[:, 1], pose[:, 2] + 1j * pose[:, 3]
+    return turns * turn, turns * shift + shifts, logits.double().sigmoid().numpy()

@@ -1,0 +1,119 @@
+"""A face as the completion network for faces learned to see it: upright, its eyes in their places."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from models.glcic.align import FRAME, FacePose
+from models.glcic.geometry import Box, Canvas, Mask, Pixels
+from models.glcic.network import STRIDE
+
+_MARGIN = 8  # least seen on each side of the hole, pixels of the canvas
+_WIDEST = 2  # times the frame; a hole that reaches further is not the face's alone
+_FINER = 2  # the picture is sampled at so many times the canvas's scale, then reduced, so that turning does not alias
+
+
+def view_face(pose: FacePose, box: Box, side: int) -> "TurnedView | None":
+    """The canonical frame around a face, `side` pixels wide, and as much more as the hole in `box` needs.
+
+    None when the hole reaches too far out of the frame.
+    """
+    corners = np.array([complex(x, y) for x in (box.left, box.right) for y in (box.top, box.bottom)])
+    at = (corners - pose.shift) / pose.turn * (side / FRAME)  # pixels of the canvas
+    before = [_round_up(_MARGIN - low) for low in (at.real.min(), at.imag.min())]
+    after = [_round_up(high + _MARGIN - side) for high in (at.real.max(), at.imag.max())]
+    width, height = (_round_up(side) + first + last for first, last in zip(before, after, strict=True))
+    if max(width, height) > _WIDEST * side:
+        return None
+    turn = pose.turn * FRAME / side
+    return TurnedView(turn, pose.shift - turn * complex(*before), (height, width))
+
+
+def _round_up(pixels: float) -> int:
+    return max(0, int(np.ceil(pixels / STRIDE)) * STRIDE)
+
+
+@dataclass(frozen=True)
+class TurnedView:
+    """A view by a similarity: pixel z = x + iy of the canvas lies at turn * z + shift of the picture.
+
+    Where the canvas reaches over the picture's border it goes on as a mirror image.
+    """
+
+    turn: complex
+    shift: complex
+    canvas_size: tuple[int, int]
+    """See `View.canvas_size`."""
+
+    @property
+    def scale(self) -> float:
+        """See `View.scale`."""
+        return 1 / abs(self.turn)
+
+    def take(self, image: Pixels, mask: Mask) -> tuple[Canvas, Mask]:
+        """See `View.take`."""
+        box = self._box((mask.shape[0], mask.shape[1]))
+        known = (~mask[box.slices]).astype(np.float32)
+        planes = np.dstack([image[box.slices] * (known[..., None] / np.float32(255)), known])
+        finer = _FINER / abs(self.turn)  # samples per pixel of the picture
+        if finer < 1:
+            size = max(1, round(box.width * finer)), max(1, round(box.height * finer))
+            planes = np.asarray(cv2.resize(planes, size, interpolation=cv2.INTER_AREA), np.float32)
+        to_planes = np.diag([planes.shape[1] / box.width, planes.shape[0] / box.height])
+        matrix = to_planes @ (self._matrix - [[0, 0, box.left], [0, 0, box.top]]) / [[_FINER, _FINER, 1]]
+        height, width = self.canvas_size
+        fine = _sample(planes, matrix, (_FINER * height, _FINER * width))
+        sampled = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
+        share = sampled[..., 3]
+        hole = share < 0.5
+        canvas = sampled[..., :3] / np.maximum(share, 1e-3)[..., None]
+        canvas[hole] = 0
+        return np.clip(canvas, 0, 1), hole
+
+    def put_back(self, canvas: Canvas, box: Box) -> Canvas:
+        """See `View.put_back`."""
+        height, width = self.canvas_size
+        coarser = max(1, int(1 / abs(self.turn)))  # pixels of the canvas per pixel of a small face's picture
+        if coarser > 1:
+            size = width // coarser, height // coarser
+            canvas = np.asarray(cv2.resize(canvas, size, interpolation=cv2.INTER_AREA), np.float32)
+        to_canvas = np.diag([canvas.shape[1] / width, canvas.shape[0] / height])
+        inverse = cv2.invertAffineTransform(self._matrix - [[0, 0, box.left], [0, 0, box.top]])
+        return _sample(canvas, to_canvas @ inverse, (box.height, box.width), cv2.INTER_CUBIC)
+
+    @property
+    def _matrix(self) -> npt.NDArray[np.float64]:
+        turn, shift = self.turn, self.shift
+        return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+
+    def _box(self, size: tuple[int, int]) -> Box:
+        """The part of a picture of (height, width) `size` that the canvas shows."""
+        height, width = self.canvas_size
+        corners = self.turn * np.array([0, width, height * 1j, width + height * 1j]) + self.shift
+        return Box(
+            max(0, min(int(corners.imag.min()) - 2, size[0] - 1)),
+            max(0, min(int(corners.real.min()) - 2, size[1] - 1)),
+            max(1, min(int(corners.imag.max()) + 3, size[0])),
+            max(1, min(int(corners.real.max()) + 3, size[1])),
+        )
+
+
+def _sample(
+    picture: npt.NDArray[np.float32], matrix: Any, size: tuple[int, int], interpolation: int = cv2.INTER_LINEAR
+) -> Canvas:
+    """(height, width) `size` samples of `picture`; `matrix` takes their points to its points.
+
+    Pixel i covers [i, i + 1) on both sides; OpenCV puts its centre at i, not at i + 1/2.
+    """
+    shift = matrix @ [0.5, 0.5, 1] - 0.5
+    out = cv2.warpAffine(
+        picture,
+        np.column_stack([matrix[:, :2], shift]),
+        (size[1], size[0]),
+        flags=interpolation | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+    return np.asarray(out, np.float32)
