@@ -135,10 +135,11 @@ class Runs:
             return {}
         return {line["event"]: line for line in _parse(content)}
 
-    def preview(self, run_id: str) -> bytes | None:
-        """The newest preview, a PNG; None before the first."""
+    def preview(self, run_id: str, step: int | None = None) -> bytes | None:
+        """The newest preview, or the one made at `step`, a PNG; None where there is none."""
+        name = "preview.png" if step is None else f"previews/{step:09d}.png"
         try:
-            return (self.folder(run_id) / "preview.png").read_bytes()
+            return (self.folder(run_id) / name).read_bytes()
         except OSError:
             return None
 

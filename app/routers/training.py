@@ -207,9 +207,18 @@ async def show_run(request: Request, clients: ClientsDep, runs: RunsDep, run: Ru
         **problems(400, 401, 403, 404, 503),
     },
 )
-async def show_preview(runs: RunsDep, run: RunDep) -> Response:
-    """For completion: with holes, completed, as they were. For generators: a grid."""
-    content = await run_in_threadpool(runs.preview, run.id)
+async def show_preview(
+    runs: RunsDep,
+    run: RunDep,
+    step: Annotated[
+        int | None, Query(ge=0, lt=10**9, description="An earlier one, by the step it was made at; else the newest.")
+    ] = None,
+) -> Response:
+    """For completion: with holes, completed, as they were. For generators: a grid. A run's progress names each preview
+    as it is made: `file` in `details` ends in its step."""
+    content = await run_in_threadpool(runs.preview, run.id, step)
+    if content is None and step is not None:
+        raise ProblemError(404, "no-preview", "There is no such preview", f"The run made none at step {step}.")
     if content is None:
         raise ProblemError(
             404, "no-preview", "There is no preview yet", "The first one comes when the run starts.", retry_after(5)

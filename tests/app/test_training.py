@@ -199,13 +199,18 @@ async def test_a_promotion_does_not_change_a_models_family(
 
 
 async def test_the_preview_is_a_picture_or_a_reason(client: httpx.AsyncClient, worker_settings: WorkerSettings) -> None:
-    """404 that says when to come back, then the newest PNG."""
+    """404 that says when to come back, then the newest PNG, or that of an earlier step."""
     run = await begin(client)
     missing = await client.get(f"/training-runs/{run}/preview")
     assert (missing.status_code, missing.headers["Retry-After"]) == (404, "5")
     (worker_settings.runs_dir / run / "preview.png").write_bytes(b"\x89PNG...")
     found = await client.get(f"/training-runs/{run}/preview")
     assert (found.headers["Content-Type"], found.content) == ("image/png", b"\x89PNG...")
+    earlier = worker_settings.runs_dir / run / "previews" / "000000020.png"
+    earlier.parent.mkdir()
+    earlier.write_bytes(b"\x89PNG, step 20")
+    assert (await client.get(f"/training-runs/{run}/preview?step=20")).content == b"\x89PNG, step 20"
+    assert (await client.get(f"/training-runs/{run}/preview?step=21")).status_code == 404
 
 
 @pytest.mark.parametrize("id", ["nobody", ".hidden", "%2e%2e%2fstorage", "A" * 65])

@@ -11,6 +11,7 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.e2e.editor import Editor
+from tests.e2e.materials import add_generators, write_digits
 from tests.e2e.service import Service
 
 CHROMIUM = "/usr/bin/chromium"
@@ -23,7 +24,11 @@ def service() -> Iterator[Service]:
     """One service for all tests of the page."""
     # Not pytest's tmp_path: the path of the broker's socket must stay below 100 characters.
     with tempfile.TemporaryDirectory(prefix="inpaint-page-") as folder:
-        running = Service(Path(folder, "data"))
+        data = Path(folder, "data")
+        add_generators(data / "weights")
+        write_digits(data / "digits")
+        (data / "datasets.toml").write_text('digits = "digits"\n')
+        running = Service(data)
         try:
             running.wait_until_ready()
             yield running

@@ -1,16 +1,18 @@
 """The Inpaint view: what is painted goes, and nothing else."""
 
+import io
 import os
 import signal
 from collections.abc import Callable
 
 import httpx
 import numpy as np
-from playwright.sync_api import Page, expect
+from PIL import Image
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import png
 from tests.e2e.editor import Editor, pixels
-from tests.e2e.service import Service, until
+from tests.e2e.service import Service
 
 
 def test_what_the_mouse_paints_is_filled_and_nothing_else_changes(editor: Editor, picture: bytes) -> None:
@@ -186,9 +188,8 @@ def test_the_result_is_compared_kept_and_gone_on_from(editor: Editor) -> None:
 
 def test_a_job_that_waits_can_be_cancelled(editor: Editor, service: Service, address: str) -> None:
     """Cancel ends the job at the service and brings the mask back, ready to run again."""
-    worker = service.pid("-m", "celery", "inference") or service.pid("worker", "inference")
-    assert worker, service.processes()
-    stopped = [worker, *(pid for pid in service.processes() if service.pid("", parent=worker) == pid)]
+    stopped = [pid for pid, command in service.processes().items() if "inference" in command]
+    assert stopped, service.processes()
     editor.drag((0.4, 0.4), (0.5, 0.4))
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
@@ -210,10 +211,6 @@ def test_transparent_parts_can_be_marked_and_filled(page: Page) -> None:
     colour = pixels(png(96, 64))
     alpha = np.full((64, 96, 1), 255, np.uint8)
     alpha[20:40, 30:50] = 0
-    import io
-
-    from PIL import Image
-
     file = io.BytesIO()
     Image.fromarray(np.concatenate([colour, alpha], axis=-1)).save(file, "PNG")
     editor = Editor(page)
@@ -255,13 +252,13 @@ def test_the_page_works_behind_a_path_prefix(open_page: Callable[..., Page], add
     outside: list[str] = []
     prefix = "http://prefix.test/paint/"
 
-    def forward(route: object) -> None:
-        url = route.request.url  # type: ignore[attr-defined]  # Playwright's Route
+    def forward(route: Route) -> None:
+        url = route.request.url
         if not url.startswith(prefix):
             outside.append(url)
-            route.abort()  # type: ignore[attr-defined]
+            route.abort()
             return
-        route.fulfill(response=route.fetch(url=url.replace(prefix, address)))  # type: ignore[attr-defined]
+        route.fulfill(response=route.fetch(url=url.replace(prefix, address)))
 
     page.route("http://prefix.test/**", forward)
     page.goto(prefix)
@@ -272,5 +269,4 @@ def test_the_page_works_behind_a_path_prefix(open_page: Callable[..., Page], add
     for view in ("Samples", "Training", "Models"):
         page.get_by_role("navigation").get_by_role("link", name=view).click()
         expect(page.get_by_role("heading", level=1)).to_contain_text(view)
-    until(lambda: True, 1)
     assert not outside, outside

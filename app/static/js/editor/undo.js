@@ -7,7 +7,7 @@ import { weight } from "./mask.js";
 
 export class UndoStack {
   /** @param {number} budget bytes that undo and redo may hold together; the oldest edits go first */
-  constructor(budget = 24 * 1024 * 1024) {
+  constructor(budget = 8 * 1024 * 1024) {
     this.budget = budget;
     this.clear();
   }

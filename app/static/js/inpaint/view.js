@@ -67,7 +67,7 @@ export class InpaintView {
   }
 
   _build() {
-    this._name = h("h2", { class: "picture-name" });
+    this._name = h("h1", { class: "picture-name" });
     this._facts = h("p", { class: "picture-facts" });
     this._runButton = h(
       "button",

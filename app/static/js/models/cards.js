@@ -4,7 +4,7 @@ import { getJson } from "../api.js";
 import { h, showError } from "../dom.js";
 import { duration, number, plural } from "../format.js";
 
-const FAMILIES = { glcic: "Completion", dcgan: "Faces from noise", "vanilla-gan": "Digits from noise" };
+const FAMILIES = { glcic: "Completion", dcgan: "Faces from noise", "vanilla-gan": "Digits from noise", "face-align": "Helper" };
 
 /**
  * @param {any} model as in `GET /models`

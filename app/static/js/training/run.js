@@ -1,0 +1,188 @@
+/** One training run: how far it is, its curves, its previews, and what can be done with it. */
+
+import { announce } from "../announce.js";
+import { getJson } from "../api.js";
+import { h, showError } from "../dom.js";
+import { duration, number, when } from "../format.js";
+import { followJob } from "../jobs.js";
+import { createChart } from "./chart.js";
+import { Figures, figureTitle } from "./figures.js";
+import { createPreviews } from "./previews.js";
+
+export const FAMILIES = { glcic: "GLCIC", dcgan: "DCGAN", "vanilla-gan": "Vanilla GAN" };
+const STATES = { queued: "Waiting", running: "Running", succeeded: "Finished", failed: "Failed", cancelled: "Cancelled" };
+const BADGES = { running: "busy", succeeded: "good", failed: "bad" };
+
+/** @param {any} run as in `GET /training-runs` */
+export function runBadge(run) {
+  const stopping = run.cancel_requested && run.state === "running";
+  return h("span", { class: `badge ${BADGES[run.state] ?? ""}` }, stopping ? "Stopping" : STATES[run.state]);
+}
+
+/** @param {any} run */
+export function runTitle(run) {
+  return `${FAMILIES[run.family]} on ${run.dataset}`;
+}
+
+export class RunPanel {
+  /**
+   * @param {any} run as in `GET /training-runs/{id}`
+   * @param {() => void} onChanged its state changed
+   */
+  constructor(run, onChanged) {
+    this.run = run;
+    this.onChanged = onChanged;
+    this.figures = new Figures();
+    this.charts = new Map();
+    this.previews = createPreviews(run.id);
+    this._stop = new AbortController();
+    this._badge = h("span", {});
+    this._facts = h("p", { class: "run-facts", role: "status" });
+    this._bar = h("progress", { "aria-label": "Steps" });
+    this._error = h("p", { class: "error", role: "alert", hidden: true });
+    this._warning = h("p", { class: "warning", hidden: true });
+    this._service = h("p", { class: "run-service", hidden: true });
+    const button = (text, kind, action) => {
+      const element = h("button", { type: "button", class: `button ${kind}` }, text);
+      element.addEventListener("click", () => this._act(element, action));
+      return element;
+    };
+    this._cancel = button("Cancel", "", () => this._post("cancel"));
+    this._resume = button("Resume", "", () => this._post("resume"));
+    this._promote = button("Put into service", "primary", () => this._putIntoService());
+    this._chartGrid = h("div", { class: "charts" });
+    const overrides = Object.entries(run.overrides).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+    this.element = h(
+      "article",
+      { class: "run-panel card", "aria-label": runTitle(run) },
+      h(
+        "header",
+        {},
+        h("p", { class: "eyebrow" }, `Started ${when(run.created_at)}, preset ${run.preset}`),
+        h("h2", {}, runTitle(run), " ", this._badge),
+        overrides.length > 0 && h("p", { class: "muted" }, h("code", {}, overrides.join("  "))),
+      ),
+      this._bar,
+      this._facts,
+      this._error,
+      this._warning,
+      h("div", { class: "buttons run-buttons" }, this._promote, this._resume, this._cancel),
+      this._service,
+      this._chartGrid,
+      this.previews.element,
+    );
+    this.previews.add(run.progress?.details?.file);
+    this._show();
+    this._follow();
+  }
+
+  close() {
+    this._stop.abort();
+    this.previews.close();
+  }
+
+  /** Its latest job, from the first event that is kept to the last. */
+  async _follow() {
+    const job = this.run.links.job.split("/").at(-1);
+    try {
+      const onJob = (each) => this._progress(each);
+      const before = this.run.state;
+      const ended = await followJob(job, { onJob, signal: this._stop.signal, replay: true });
+      if (ended.state !== before) announce(`${runTitle(this.run)}: ${STATES[ended.state]}.`);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      // The ledger forgets a job after a while; the run's own record stays.
+      if (error.status !== 404) showError(this._error, error.message);
+    }
+    if (!this._stop.signal.aborted) await this._reload().catch((error) => showError(this._error, error.message));
+  }
+
+  _progress(job) {
+    if (job.progress) {
+      this.figures.add(job.progress);
+      this.previews.add(job.progress.details.file);
+    }
+    const changed = job.state !== this.run.state;
+    this.run = { ...this.run, state: job.state, progress: job.progress ?? this.run.progress, failure: job.failure };
+    if (changed) this.onChanged();
+    this._frame ||= requestAnimationFrame(() => this._show());
+  }
+
+  async _reload() {
+    this.run = await getJson(`training-runs/${this.run.id}`);
+    this._show();
+    this.onChanged();
+  }
+
+  _show() {
+    this._frame = 0;
+    const { run } = this;
+    const ended = !["queued", "running"].includes(run.state);
+    const { done = 0, total = 0, details = {} } = run.progress ?? {};
+    this._badge.replaceChildren(runBadge(run));
+    this._bar.hidden = ended && !total;
+    if (total) {
+      this._bar.max = total;
+      this._bar.value = done;
+    } else this._bar.removeAttribute("value");
+    const before = run.state === "running" ? "Starting: the data set is being read" : "Waiting for the training worker";
+    const facts = [total ? `Step ${number(done)} of ${number(total)}` : before];
+    if (details.phase && details.phase !== "training") facts.push(String(details.phase));
+    if (details.images_per_second) facts.push(`${number(Math.round(details.images_per_second * 10) / 10)} images/s`);
+    if (run.state === "running" && details.eta_seconds > 0) facts.push(`${duration(details.eta_seconds)} left`);
+    this._facts.textContent = facts.join(" · ");
+    if (run.failure) showError(this._error, run.failure.detail);
+    this._warning.hidden = !details.message;
+    this._warning.textContent = details.message ?? "";
+    this._cancel.hidden = ended;
+    this._cancel.disabled = Boolean(run.cancel_requested);
+    this._resume.hidden = run.state !== "cancelled" && run.state !== "failed";
+    this._promote.hidden = !run.model;
+    for (const [name, series] of this.figures.series) {
+      if (!this.charts.has(name)) {
+        const chart = createChart(figureTitle(name));
+        this.charts.set(name, chart);
+        this._chartGrid.append(chart.element);
+      }
+      this.charts.get(name).update(series, total);
+    }
+    this.previews.show();
+  }
+
+  async _act(button, action) {
+    showError(this._error);
+    button.disabled = true;
+    try {
+      await action();
+    } catch (error) {
+      showError(this._error, error.message);
+    } finally {
+      button.disabled = false;
+      this._show();
+    }
+  }
+
+  async _post(what) {
+    const before = this.run.links.job;
+    this.run = await getJson(`training-runs/${this.run.id}/${what}`, { method: "POST" });
+    this.onChanged();
+    if (this.run.links.job !== before) this._follow();
+  }
+
+  async _putIntoService() {
+    const { model, previous } = await getJson(`training-runs/${this.run.id}/promote`, { method: "POST" });
+    const back = h("button", { type: "button", class: "button small" }, "Roll back");
+    back.addEventListener("click", () =>
+      this._act(back, async () => {
+        const [name, version] = previous.split("@");
+        await getJson(`models/${name}/active`, { method: "PUT", json: { version } });
+        this._service.replaceChildren(`${previous} serves again.`);
+        announce(this._service.textContent);
+      }),
+    );
+    const text = h("span", {}, h("code", {}, model), " is in service.");
+    this._service.replaceChildren(text, ...(previous && previous !== model ? [back] : []));
+    this._service.hidden = false;
+    announce(`${model} is in service.`);
+  }
+}
