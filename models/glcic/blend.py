@@ -21,9 +21,11 @@ Blend = Literal["none", "feather", "poisson"]
 """none: as the network drew it. feather: the difference of colour at the edge is made up for there and fades out
 towards the middle. poisson: it is spread over the whole hole."""
 
+_GRAIN = 0.8  # of the strength of the detail around the hole
+_MOST_GRAIN = 2.5  # times the median strength around the hole
 _CROSS = np.array([[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]], np.float32)
 _SWEEPS = 10  # per level; each level starts from the solution of the next coarser one
-_FADE = 0.5  # of the hole's greatest depth: how far feathering reaches
+_FADE, _LEAST_FADE = 0.5, 24  # how far feathering reaches: share of the hole's greatest depth, but at least pixels
 
 
 def blend(known: Canvas, hole: Mask, completed: Canvas, how: Blend) -> Canvas:
@@ -35,19 +37,28 @@ def blend(known: Canvas, hole: Mask, completed: Canvas, how: Blend) -> Canvas:
     if how == "none" or hole.all() or not hole.any():
         return _select(hole, completed, known)
     depth = _depth(hole)
-    reach = _FADE * float(depth.max()) if how == "feather" else None
+    reach = max(_LEAST_FADE, _FADE * float(depth.max())) if how == "feather" else None
     return _corrected(known, hole, completed, known - _carried_outwards(completed, hole), depth, reach)
 
 
-def sharpen_edge(known: Canvas, hole: Mask, completed: Canvas, reach: float) -> Canvas:
-    """Carry detail that `completed`, an enlarged picture, lacks from the hole's edge `reach` pixels into the hole.
+def add_detail(known: Canvas, hole: Mask, completed: Canvas, reach: float) -> Canvas:
+    """Give `completed`, an enlarged picture, the detail that its surroundings have and it lacks.
 
     Unlike with `blend`, `completed` shows the surroundings, too, so the
-    difference at the edge is the detail. Returns as `blend` does.
+    difference at the hole's edge is the detail. It is carried `reach` pixels
+    into the hole; from there on grain of the same strength takes over, so that
+    the hole does not look like a blurred patch. The grain is always the same.
+    Returns as `blend` does.
     """
     if hole.all() or not hole.any():
         return _select(hole, completed, known)
-    return _corrected(known, hole, completed, known - completed, _depth(hole), reach)
+    depth, edge = _depth(hole), _edge(hole)
+    strength = np.abs(known - completed).mean(axis=2, keepdims=True).repeat(3, axis=2)
+    # Outlines that meet the hole are strong detail but no grain.
+    strength = np.minimum(strength, _MOST_GRAIN * np.median(strength[edge]))
+    grain = _GRAIN * membrane(_floats(strength), edge, hole) * _noise((hole.shape[0], hole.shape[1]), reach)
+    grainy = _floats(completed + grain * _smooth((depth - 1) / max(1.0, reach))[..., None])
+    return _corrected(known, hole, grainy, known - completed, depth, reach)
 
 
 def membrane(values: Canvas, fixed: Mask, free: Mask) -> Canvas:
@@ -78,12 +89,30 @@ def _corrected(
     known: Canvas, hole: Mask, completed: Canvas, difference: Canvas, depth: Any, reach: float | None
 ) -> Canvas:
     """`completed` plus the membrane of `difference` along the hole's edge, which fades out within `reach`."""
-    edge = (cv2.dilate(hole.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~hole
-    offset = membrane(difference, edge, hole)
+    offset = membrane(difference, _edge(hole), hole)
     if reach is not None:
-        fade = np.clip(1 - (depth - 1) / max(1.0, reach), 0, 1)
-        offset = _floats(offset * (fade * fade * (3 - 2 * fade))[..., None])
+        offset = _floats(offset * _smooth(1 - (depth - 1) / max(1.0, reach))[..., None])
     return _select(hole, _floats(np.clip(completed + offset, 0, 1)), known)
+
+
+def _edge(hole: Mask) -> Mask:
+    """The known pixels that touch the hole."""
+    return (cv2.dilate(hole.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~hole
+
+
+def _noise(size: tuple[int, int], coarsest: float) -> Canvas:
+    """Grey noise of unit variance, a little soft, without what is coarser than `coarsest` pixels: (h, w, 1)."""
+    white = np.random.default_rng(0).standard_normal(size, np.float32)
+    soft = cv2.GaussianBlur(white, (0, 0), 0.8)
+    fine = soft - cv2.GaussianBlur(soft, (0, 0), max(1.6, coarsest / 2))
+    return _floats(fine / max(1e-6, float(fine.std())))
+
+
+def _smooth(ramp: Any) -> Canvas:
+    """0 to 1 with level ends, for a ramp that is cut off at 0 and 1: (h, w)."""
+    cut = np.clip(ramp, 0, 1)
+    smooth: Canvas = (cut * cut * (3 - 2 * cut)).astype(np.float32)
+    return smooth
 
 
 def _depth(hole: Mask) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.glcic.blend import Blend, blend, sharpen_edge
+from models.glcic.blend import Blend, add_detail, blend
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, View, group_holes
 from models.glcic.network import MARGIN
 from models.glcic.views import Strategy, choose_look
@@ -29,7 +29,7 @@ TILE = 512
 
 
 EDGE = 2
-"""Pixels of a reduced canvas, from the hole's edge, over which detail of the surroundings fades out."""
+"""Pixels of a reduced canvas, from the hole's edge, over which the surroundings' own detail turns into grain."""
 
 
 class Cancelled(Exception):  # noqa: N818 - an outcome that was asked for, not an error
@@ -185,11 +185,14 @@ def _run_network(canvas: Canvas, hole: Mask, steps: _Steps) -> Generator[_Run, C
 
 def _put_back(result: Pixels, mask: Mask, box: Box, view: View, joined: Canvas, how: Blend) -> None:
     """Write what `joined` shows of the holes in `box` into `result`."""
-    around = box.grown(1, mask.shape)
-    patch, inside = view.put_back(joined, around), mask[around.slices]
+    around = box.grown(1, (mask.shape[0], mask.shape[1]))
+    patch, hole = view.put_back(joined, around), mask[around.slices]
     if view.scale < 1 and how != "none":
         known = result[around.slices] * np.float32(1 / 255)
-        patch = sharpen_edge(known, inside, patch, EDGE / view.scale)
+        patch = add_detail(known, hole, patch, EDGE / view.scale)
+    inside = np.zeros_like(hole)
+    inner = box.top - around.top, box.left - around.left
+    inside[inner[0] : inner[0] + box.height, inner[1] : inner[1] + box.width] = mask[box.slices]
     result[around.slices][inside] = np.rint(np.clip(patch[inside], 0, 1) * 255).astype(np.uint8)
 
 
