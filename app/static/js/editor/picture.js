@@ -47,18 +47,6 @@ export class Picture {
     context.drawImage(level, x, y, width, height);
   }
 
-  /** A small JPEG of the picture, for the history. @returns {Promise<string>} object URL */
-  async thumbnail(side = 144) {
-    const smallest = this.levels.at(-1);
-    const scale = side / Math.min(smallest.width, smallest.height);
-    const canvas = new OffscreenCanvas(side, side);
-    const context = canvas.getContext("2d");
-    context.imageSmoothingQuality = "high";
-    const [width, height] = [smallest.width * scale, smallest.height * scale];
-    context.drawImage(smallest, (side - width) / 2, (side - height) / 2, width, height);
-    return URL.createObjectURL(await canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 }));
-  }
-
   close() {
     this.levels.forEach((bitmap) => bitmap.close());
     URL.revokeObjectURL(this.url);

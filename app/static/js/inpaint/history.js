@@ -14,6 +14,7 @@ import { duration } from "../format.js";
  */
 
 const MOST = 24;
+const THUMBNAIL = 128;
 
 /**
  * @param {{onOpen: (entry: Entry) => void, onForget: (entry: Entry, left: Entry[]) => void}} listeners
@@ -37,7 +38,8 @@ export function createHistory({ onOpen, onForget }) {
     add(entry) {
       entries.unshift(entry);
       const label = `${entry.picture.name}, ${duration(entry.seconds)}`;
-      const image = h("img", { src: entry.url, alt: "", width: 64, height: 64 });
+      const image = h("canvas", { width: THUMBNAIL, height: THUMBNAIL, "aria-hidden": "true" });
+      drawThumbnail(image, entry.blob);
       const button = h(
         "button",
         { type: "button", class: "thumb", "aria-label": `Result ${label}`, title: label, onclick: () => onOpen(entry) },
@@ -63,4 +65,15 @@ export function createHistory({ onOpen, onForget }) {
       }
     },
   };
+}
+
+/** The middle of a picture, small: the history must not keep whole photographs decoded. */
+async function drawThumbnail(canvas, blob) {
+  const bitmap = await createImageBitmap(blob);
+  const side = Math.min(bitmap.width, bitmap.height);
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  const [left, top] = [(bitmap.width - side) / 2, (bitmap.height - side) / 2];
+  context.drawImage(bitmap, left, top, side, side, 0, 0, canvas.width, canvas.height);
+  bitmap.close();
 }

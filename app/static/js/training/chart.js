@@ -51,6 +51,7 @@ export function createChart(title) {
   return {
     element,
     update(series, total) {
+      if (series.length === 0) return;
       points = thin(series);
       last = Math.max(total, points.at(-1)?.[0] ?? 1, 1);
       const values = points.map(([, each]) => each);
@@ -59,7 +60,9 @@ export function createChart(title) {
       const range = top - bottom || Math.abs(top) || 1;
       const place = ([step, each]) =>
         `${((step / last) * WIDTH).toFixed(1)} ${(4 + ((top - each) / range) * (HEIGHT - 8)).toFixed(1)}`;
-      path.setAttribute("d", points.length ? `M${points.map(place).join("L")}` : "");
+      // A single point is a line of no length: its round cap is a dot.
+      const [start] = points;
+      path.setAttribute("d", points.length === 1 ? `M${place(start)}h0.01` : `M${points.map(place).join("L")}`);
       high.textContent = number(top);
       low.textContent = number(bottom);
       const now = points.at(-1)?.[1];

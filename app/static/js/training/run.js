@@ -73,6 +73,7 @@ export class RunPanel {
     );
     this.previews.add(run.progress?.details?.file);
     this._show();
+    this._findServing();
     this._follow();
   }
 
@@ -110,8 +111,29 @@ export class RunPanel {
 
   async _reload() {
     this.run = await getJson(`training-runs/${this.run.id}`);
+    await this._findServing();
     this._show();
     this.onChanged();
+  }
+
+  /** Whether it is this run's weights that serve: then there is nothing to put into service. */
+  async _findServing() {
+    if (!this.run.model) return;
+    const [name] = this.run.model.split("@");
+    const model = await getJson(`models/${name}`).catch(() => null); // unknown before the first promotion
+    this._serve(model ? `${name}@${model.active}` : "");
+  }
+
+  /** @param {string} reference of the version that serves now @param {string} [previous] to roll back to */
+  _serve(reference, previous = "") {
+    this._serving = reference;
+    const serves = reference !== "" && reference === this.run.model;
+    this._service.hidden = !serves;
+    if (serves) {
+      const back = previous && previous !== reference ? this._rollBackButton(previous) : "";
+      this._service.replaceChildren(h("span", {}, h("code", {}, reference), " is in service."), back);
+    }
+    this._show();
   }
 
   _show() {
@@ -137,7 +159,7 @@ export class RunPanel {
     this._cancel.hidden = ended;
     this._cancel.disabled = Boolean(run.cancel_requested);
     this._resume.hidden = run.state !== "cancelled" && run.state !== "failed";
-    this._promote.hidden = !run.model;
+    this._promote.hidden = !run.model || run.model === this._serving;
     for (const [name, series] of this.figures.series) {
       if (!this.charts.has(name)) {
         const chart = createChart(figureTitle(name));
@@ -171,18 +193,24 @@ export class RunPanel {
 
   async _putIntoService() {
     const { model, previous } = await getJson(`training-runs/${this.run.id}/promote`, { method: "POST" });
-    const back = h("button", { type: "button", class: "button small" }, "Roll back");
-    back.addEventListener("click", () =>
-      this._act(back, async () => {
+    this.run = { ...this.run, model };
+    this._serve(model, previous ?? "");
+    announce(`${model} is in service.`);
+  }
+
+  /** @param {string} previous */
+  _rollBackButton(previous) {
+    const button = h("button", { type: "button", class: "button small" }, "Roll back");
+    button.addEventListener("click", () =>
+      this._act(button, async () => {
         const [name, version] = previous.split("@");
         await getJson(`models/${name}/active`, { method: "PUT", json: { version } });
+        this._serve(previous);
         this._service.replaceChildren(`${previous} serves again.`);
+        this._service.hidden = false;
         announce(this._service.textContent);
       }),
     );
-    const text = h("span", {}, h("code", {}, model), " is in service.");
-    this._service.replaceChildren(text, ...(previous && previous !== model ? [back] : []));
-    this._service.hidden = false;
-    announce(`${model} is in service.`);
+    return button;
   }
 }
