@@ -44,6 +44,9 @@ class Card(BaseModel):
     images_seen: int = Field(ge=0, description="Pictures shown during training, repeats counted.")
     hours: float = Field(ge=0, description="Wall-clock hours of training.")
     image_size: int = Field(gt=0, description="Side, in pixels, of the largest pictures it was trained on.")
+    aligned: bool = Field(
+        default=False, description="Trained on faces aligned as CelebA's are: a face is completed best in that frame."
+    )
     metrics: dict[str, float] = Field(default_factory=dict, description="Held-out figures, named with their unit.")
     command: str = Field(description="The command that made it.")
     commit: str = Field(description="The commit of this repository that made it.")

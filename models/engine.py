@@ -1,12 +1,19 @@
 """How a network is run: device, precision, memory format. The one place that decides it."""
 
 import copy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models.catalog import Card, Catalog
+from models.glcic.align import AlignmentNetwork, FindFaces, align
 from models.glcic.network import CompletionNetwork, composite
+from models.loading import WeightsError, load
+
+ALIGNER = "face-align"
+"""The model that finds faces."""
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
@@ -43,7 +50,8 @@ class CompletionEngine:
     """Runs a completion network for inference.
 
     `image_size` is the side of the pictures it was trained at; `precision` is
-    chosen by the device where it is not given.
+    chosen by the device where it is not given; `find_faces` says where the faces
+    are that it completes best when they are upright and in their place.
     """
 
     def __init__(
@@ -52,9 +60,11 @@ class CompletionEngine:
         device: torch.device,
         image_size: int = 128,
         precision: torch.dtype | None = None,
+        find_faces: FindFaces | None = None,
     ) -> None:
         self.device = device
         self.image_size = image_size
+        self.find_faces = find_faces
         # On a CPU a batch costs as much as its pictures one by one, and a picture's bytes would depend on the others'.
         self.batch_limit = 1 if device.type == "cpu" else 16
         self.precision = precision or choose_precision(device)
@@ -72,6 +82,20 @@ class CompletionEngine:
         x = self._hidden(x.to(self.precision, memory_format=torch.channels_last))
         out: Tensor = torch.sigmoid(self._last(x.float()))
         return out.cpu()
+
+
+def open_engine(catalog: Catalog, card: Card, device: torch.device) -> CompletionEngine:
+    """The engine of a completion model, with all that it needs. Raises UnknownModelError, WeightsError."""
+    network = load(catalog, card, device)
+    if not isinstance(network, CompletionNetwork):
+        raise WeightsError(f"{card.reference} does not complete pictures.")
+    find_faces: FindFaces | None = None
+    if card.aligned:
+        aligner = load(catalog, catalog.get(ALIGNER), torch.device("cpu"))  # so small that the way to a GPU is longer
+        if not isinstance(aligner, AlignmentNetwork):
+            raise WeightsError(f"{ALIGNER} does not find faces.")
+        find_faces = partial(align, network=aligner)
+    return CompletionEngine(network, device, card.image_size, find_faces=find_faces)
 
 
 def _fold_batch_norm(network: CompletionNetwork) -> CompletionNetwork:

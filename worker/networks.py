@@ -10,9 +10,8 @@ from torch import nn
 
 from models.catalog import Catalog
 from models.dcgan.network import Generator as Dcgan
-from models.engine import CompletionEngine, choose_device, prepare_process
+from models.engine import CompletionEngine, choose_device, open_engine, prepare_process
 from models.glcic.complete import complete
-from models.glcic.network import CompletionNetwork
 from models.loading import WeightsError, load
 from models.vanilla_gan.network import Generator as VanillaGan
 
@@ -65,11 +64,8 @@ class Networks:
     def _get(self, reference: str) -> CompletionEngine | nn.Module:
         if reference not in self._networks:
             card = self._catalog.get(reference)
-            network = load(self._catalog, card, self.device)
-            if isinstance(network, CompletionNetwork):
-                self._networks[reference] = CompletionEngine(network, self.device, card.image_size)
-            else:
-                self._networks[reference] = network
+            open_network = open_engine if card.family == "glcic" else load
+            self._networks[reference] = open_network(self._catalog, card, self.device)
         self._networks.move_to_end(reference)
         while len(self._networks) > _KEPT:
             self._networks.popitem(last=False)

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.catalog import Catalog
-from models.engine import CompletionEngine, choose_device, prepare_process
+from models.engine import CompletionEngine, choose_device, open_engine, prepare_process
 from models.glcic.complete import complete
 from models.glcic.geometry import Mask, Pixels
 from models.glcic.network import CompletionNetwork
@@ -50,7 +50,7 @@ def bench(names: list[str], out: Path | None) -> int:
     card = catalog.get(_MODEL)
     network = load(catalog, card, device)
     assert isinstance(network, CompletionNetwork)  # nosec B101 - what `load` builds for this family
-    engine = CompletionEngine(network, device, card.image_size)
+    engine = open_engine(catalog, card, device)
     table = Table("figure", "ms", "baseline", "ratio", title=f"{card.reference} on {device}, torch {torch.__version__}")
     figures = [figure for name in names or BENCHMARKS for figure in BENCHMARKS[name](network, engine)]
     for figure in figures:

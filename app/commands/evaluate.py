@@ -5,12 +5,11 @@ from pathlib import Path
 
 from app.settings import ApiSettings
 from models.catalog import Card, Catalog, Family, UnknownModelError
-from models.engine import CompletionEngine, choose_device, prepare_process
+from models.engine import choose_device, open_engine, prepare_process
 from models.evaluation.completion import evaluate_completion
 from models.evaluation.features import FeatureNetwork, MissingFeaturesError, load_features
 from models.evaluation.report import Report
 from models.evaluation.samples import evaluate_digits, evaluate_faces
-from models.glcic.network import CompletionNetwork
 from models.loading import WeightsError, load
 from models.training.errors import TrainingError
 from worker.settings import WorkerSettings
@@ -54,14 +53,13 @@ def _measure(
 ) -> Report:
     prepare_process(settings.threads)
     place = choose_device(device)
+    if card.family == "glcic":
+        engine = open_engine(catalog, card, place)
+        return evaluate_completion(card, engine, data, features=_features(device), limit=limit)
     network = load(catalog, card, place)
     if card.family == "vanilla-gan":
         return evaluate_digits(card, network, data, limit=limit)
-    features = _features(device)
-    if isinstance(network, CompletionNetwork):
-        engine = CompletionEngine(network, place, card.image_size)
-        return evaluate_completion(card, engine, data, features=features, limit=limit)
-    return evaluate_faces(card, network, data, features=features, limit=limit)
+    return evaluate_faces(card, network, data, features=_features(device), limit=limit)
 
 
 def _features(device: str) -> FeatureNetwork | None:

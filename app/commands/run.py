@@ -10,11 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from models.catalog import Catalog, UnknownModelError, write_atomically
-from models.engine import CompletionEngine, choose_device, prepare_process
+from models.engine import choose_device, open_engine, prepare_process
 from models.glcic import geometry
 from models.glcic.complete import complete
-from models.glcic.network import CompletionNetwork
-from models.loading import WeightsError, load
+from models.loading import WeightsError
 from worker.contracts import Blend, ImageFormat, Strategy
 from worker.images import (
     Box,
@@ -89,12 +88,10 @@ def run(
             raise UsageError(f"{card.name} draws pictures and completes none: use `inpaint sample`.")
         prepare_process(settings.threads)
         place = choose_device(device)
-        network = load(catalog, card, place)
+        engine = open_engine(catalog, card, place)
     except (UsageError, UnknownModelError, WeightsError, RuntimeError) as error:
         print(f"inpaint run: {error}", file=sys.stderr)
         return UNUSABLE
-    assert isinstance(network, CompletionNetwork)  # nosec B101 - what `load` builds for this family
-    engine = CompletionEngine(network, place, card.image_size)
 
     def complete_item(item: _Item) -> None:
         picture = decode_image(item.image.read_bytes(), max_pixels=settings.max_pixels)

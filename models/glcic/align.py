@@ -13,7 +13,7 @@ z -> turn * z + shift, so points here are complex numbers x + iy, with pixel i
 covering [i, i + 1).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,11 +42,13 @@ FACE_RADIUS = 60.0
 ROUNDS = 3
 """How often a pose is estimated anew from the crop that the last estimate gives."""
 
-FINALISTS = 6
+FINALISTS = 12
 """How many of the first crops are followed."""
 
-MIN_SCORE = 0.5
+MIN_SCORE = 0.8
 """Probability below which there is no face."""
+
+_AGREEING = 10.0  # pixels of the canonical frame between two estimates of the same face
 
 Complex = npt.NDArray[np.complex128]
 Picture = npt.NDArray[np.uint8]
@@ -64,6 +66,10 @@ class FacePose:
     turn: complex
     shift: complex
     score: float
+
+
+FindFaces = Callable[[Picture, npt.NDArray[np.bool_], Sequence[Box]], list[FacePose | None]]
+"""`align` with its network."""
 
 
 class AlignmentNetwork(nn.Module):
@@ -128,10 +134,15 @@ def _align(pyramid: "_Pyramid", box: Box, network: AlignmentNetwork) -> FacePose
     middle = (complex(box.left + box.right, box.top + box.bottom) / 2 - shifts) / turns
     is_inside = (middle.real > 0) & (middle.real < FRAME) & (middle.imag > 0) & (middle.imag < FRAME)
     scores = np.where(is_inside, scores, 0.0)
-    winner = int(np.argmax(scores))
+    # Where the face is, several crops agree; where something only looks like one, they wander.
+    points = turns[:, None] * np.array(EYES + MOUTH) + shifts[:, None]
+    apart = np.abs(points[:, None] - points[None, :]).mean(axis=2) / np.abs(turns)[:, None]
+    votes = (apart < _AGREEING) * scores
+    winner = int(np.argmax(votes.sum(axis=1)))
     if scores[winner] < MIN_SCORE:
         return None
-    return FacePose(complex(turns[winner]), complex(shifts[winner]), float(scores[winner]))
+    weights = votes[winner] / votes[winner].sum()
+    return FacePose(complex(weights @ turns), complex(weights @ shifts), float(scores[winner]))
 
 
 class _Pyramid:

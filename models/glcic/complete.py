@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.glcic.align import FindFaces
 from models.glcic.blend import Blend, add_detail, blend
-from models.glcic.geometry import Box, Canvas, Mask, Pixels, View, group_holes
+from models.glcic.geometry import Box, Canvas, Mask, Pixels, View
 from models.glcic.network import MARGIN
-from models.glcic.views import Strategy, choose_look
+from models.glcic.views import Strategy, plan_looks
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished network runs and of all of them."""
@@ -47,6 +48,11 @@ class Engine(Protocol):
     @property
     def image_size(self) -> int:
         """Side of the pictures that the network was trained at."""
+        ...
+
+    @property
+    def find_faces(self) -> FindFaces | None:
+        """Finds the face that a hole belongs to, for a network that was trained on aligned faces."""
         ...
 
     def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
@@ -108,7 +114,7 @@ def complete_many(tasks: Sequence[CompletionTask], engine: Engine) -> list[Outco
     the exception that `complete` would have raised for it.
     """
     outcomes: list[Outcome | None] = [None] * len(tasks)
-    completions = [_complete(task, engine.image_size) for task in tasks]
+    completions = [_complete(task, engine.image_size, engine.find_faces) for task in tasks]
     waiting: dict[int, _Run] = {}
 
     def advance(number: int, answer: Canvas | None) -> None:
@@ -130,14 +136,14 @@ def complete_many(tasks: Sequence[CompletionTask], engine: Engine) -> list[Outco
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _complete(task: CompletionTask, frame: int) -> _Completion:
+def _complete(task: CompletionTask, frame: int, find_faces: FindFaces | None) -> _Completion:
     image, mask = task.image, task.mask
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f"The image must be (H, W, 3) uint8, not {image.shape} {image.dtype}.")
     if mask.shape != image.shape[:2] or mask.dtype != np.bool_:
         raise ValueError(f"The mask must be {image.shape[:2]} bool like the image, not {mask.shape} {mask.dtype}.")
     result = image.copy()
-    plan = [(box, choose_look(mask, box, task.strategy, frame)) for box in group_holes(mask)]
+    plan = plan_looks(image, mask, task.strategy, frame, find_faces)
     steps = _Steps(task, sum(len(_tiles(look.view.canvas_size)) * (1 + look.twice) for _, look in plan))
     for box, look in plan:
         canvas, hole = look.view.take(image, mask)

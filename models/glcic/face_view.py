@@ -11,29 +11,17 @@ from models.glcic.align import FRAME, FacePose
 from models.glcic.geometry import Box, Canvas, Mask, Pixels
 from models.glcic.network import STRIDE
 
-_MARGIN = 8  # least seen on each side of the hole, pixels of the canvas
-_WIDEST = 2  # times the frame; a hole that reaches further is not the face's alone
 _FINER = 2  # the picture is sampled at so many times the canvas's scale, then reduced, so that turning does not alias
 
 
 def view_face(pose: FacePose, box: Box, side: int) -> "TurnedView | None":
-    """The canonical frame around a face, `side` pixels wide, and as much more as the hole in `box` needs.
-
-    None when the hole reaches too far out of the frame.
-    """
+    """The canonical frame around a face, `side` pixels wide; None when `box` is not all within it."""
     corners = np.array([complex(x, y) for x in (box.left, box.right) for y in (box.top, box.bottom)])
-    at = (corners - pose.shift) / pose.turn * (side / FRAME)  # pixels of the canvas
-    before = [_round_up(_MARGIN - low) for low in (at.real.min(), at.imag.min())]
-    after = [_round_up(high + _MARGIN - side) for high in (at.real.max(), at.imag.max())]
-    width, height = (_round_up(side) + first + last for first, last in zip(before, after, strict=True))
-    if max(width, height) > _WIDEST * side:
+    at = (corners - pose.shift) / pose.turn
+    if min(at.real.min(), at.imag.min()) < 0 or max(at.real.max(), at.imag.max()) > FRAME:
         return None
-    turn = pose.turn * FRAME / side
-    return TurnedView(turn, pose.shift - turn * complex(*before), (height, width))
-
-
-def _round_up(pixels: float) -> int:
-    return max(0, int(np.ceil(pixels / STRIDE)) * STRIDE)
+    length = side + -side % STRIDE
+    return TurnedView(pose.turn * FRAME / side, pose.shift, (length, length))
 
 
 @dataclass(frozen=True)

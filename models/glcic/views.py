@@ -4,7 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from models.glcic.geometry import Box, Crop, Mask, View, thickness
+from models.glcic.align import FRAME, FacePose, FindFaces
+from models.glcic.face_view import TurnedView, view_face
+from models.glcic.geometry import Box, Crop, Mask, Pixels, View, group_holes, thickness
 from models.glcic.network import MARGIN, STRIDE
 
 Strategy = Literal["auto", "crop", "resize", "original"]
@@ -23,6 +25,7 @@ _SMALL_BELOW, _LARGE_ABOVE = 0.12, 0.2  # which of the two a hole is, by its thi
 _MIDDLE = 0.6  # height in the frame of a hole's middle: trained on faces, whose features lie a little below the middle
 _CONTEXT = 0.2  # least that is seen on each side of a hole
 _COMPACT = 2.5  # times its thickness: a hole that is longer is a stroke
+_SCRATCH = 0.075  # a thinner hole in a face hides no part of it: its own scale shows more
 _MOST = 4  # frames to a side of the canvas
 
 
@@ -32,6 +35,40 @@ class Look:
 
     view: View
     twice: bool = False
+
+
+def plan_looks(
+    image: Pixels, mask: Mask, strategy: Strategy, frame: int, find_faces: FindFaces | None = None
+) -> list[tuple[Box, Look]]:
+    """Boxes that hold all of the holes, each with what the network gets to see to fill it; as `choose_look`.
+
+    With strategy auto and `find_faces`, a hole that is within a face, and no scratch, is seen in the face's canonical
+    frame; those in the same face share a box.
+    """
+    boxes = group_holes(mask)
+    if find_faces is None or strategy != "auto":
+        return [(box, choose_look(mask, box, strategy, frame)) for box in boxes]
+    plan: list[tuple[Box, Look]] = []
+    waiting = list(zip(boxes, find_faces(image, mask, boxes), strict=True))
+    while waiting:
+        box, pose = waiting.pop(0)
+        view = _in_face(mask, box, pose, frame)
+        apart = []
+        for other, other_pose in waiting:
+            if view is not None and _in_face(mask, other, pose, frame) == view:
+                box = box.united(other)
+            else:
+                apart.append((other, other_pose))
+        waiting = apart
+        plan.append((box, Look(view, twice=True) if view else choose_look(mask, box, strategy, frame)))
+    return plan
+
+
+def _in_face(mask: Mask, box: Box, pose: FacePose | None, frame: int) -> TurnedView | None:
+    """The face's frame as a view, when it is the best one for the hole in `box`."""
+    if pose is None or thickness(mask[box.slices]) < _SCRATCH * FRAME * abs(pose.turn):
+        return None
+    return view_face(pose, box, frame)
 
 
 def choose_look(mask: Mask, box: Box, strategy: Strategy, frame: int) -> Look:

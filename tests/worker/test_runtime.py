@@ -32,6 +32,7 @@ class Engine:
 
     batch_limit = 4
     image_size = 160
+    find_faces = None
 
     def __init__(self) -> None:
         self.batches: list[int] = []

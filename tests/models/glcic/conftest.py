@@ -8,6 +8,7 @@ from torch import Tensor
 
 from models.catalog import SHIPPED, Catalog
 from models.engine import CompletionEngine, prepare_process
+from models.glcic.align import FindFaces
 from models.glcic.network import CompletionNetwork
 from models.loading import load
 
@@ -18,6 +19,7 @@ class FakeEngine:
     def __init__(self, batch_limit: int = 1, image_size: int = 32) -> None:
         self.batch_limit = batch_limit
         self.image_size = image_size
+        self.find_faces: FindFaces | None = None
         self.shapes: list[tuple[int, ...]] = []
 
     def __call__(self, image: Tensor, mask: Tensor) -> Tensor:

@@ -1,12 +1,17 @@
 """The turned view: what goes into the canonical frame comes back to where it was."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
-from models.glcic.align import EYES, FRAME, FacePose
+from models.glcic.align import EYES, FRAME, FacePose, FindFaces
+from models.glcic.complete import complete
 from models.glcic.face_view import TurnedView, view_face
 from models.glcic.geometry import Box
 from models.glcic.network import STRIDE
+from models.glcic.views import Strategy, plan_looks
+from tests.models.glcic.conftest import FakeEngine
 
 TURNS = [1, 1 + 0.1j, 0.4, 1.2 - 0.3j, 2.5 + 1j]
 
@@ -66,16 +71,57 @@ def test_a_hole_within_the_frame_is_seen_in_the_frame_alone(side: int) -> None:
         assert view.turn * (eye * side / FRAME) + view.shift == pytest.approx(pose.turn * eye + pose.shift)
 
 
-def test_a_hole_that_leaves_the_frame_gets_a_larger_canvas() -> None:
-    """The canvas grows by multiples of the stride, in the direction of the hole; the scale stays."""
+def test_a_hole_that_leaves_the_frame_is_not_the_faces() -> None:
+    """There is no view where any corner of the hole's box lies outside the frame."""
     pose = FacePose(2 + 0j, 100 + 100j, 1.0)
-    view = view_face(pose, Box(250, 60, 300, 300), FRAME)
-    assert view is not None
-    assert view.canvas_size == (160, 160 + 28)
-    assert view.turn == 2
-    assert view.shift == 100 - 2 * 28 + 100j
+    assert view_face(pose, Box(100, 100, 420, 420), FRAME) is not None
+    for box in (Box(99, 100, 200, 200), Box(100, 99, 200, 200), Box(200, 200, 421, 300), Box(200, 200, 300, 421)):
+        assert view_face(pose, box, FRAME) is None
 
 
-def test_a_hole_far_beyond_the_face_is_not_the_faces() -> None:
-    """There is no view where the hole would need more than twice the frame."""
-    assert view_face(FacePose(1 + 0j, 0j, 1.0), Box(80, 80, 90, 400), FRAME) is None
+def face_at(*, within: Box | None) -> FindFaces:
+    """Finds an upright face, five pixels to one of its frame, for the holes within a box; for others none."""
+
+    def find_faces(_image: object, _mask: object, boxes: Sequence[Box]) -> list[FacePose | None]:
+        return [FacePose(5 + 0j, 100 + 100j, 1.0) if within and box.united(within) == within else None for box in boxes]
+
+    return find_faces
+
+
+def test_holes_in_one_face_are_filled_together_and_others_by_themselves() -> None:
+    """Two far holes of a face share one look at it; a hole beside it, or one as thin as a scratch, has its own."""
+    mask = np.zeros((1000, 1600), bool)
+    holes = {"eye": Box(300, 300, 380, 380), "mouth": Box(700, 500, 780, 620), "beside": Box(400, 1200, 500, 1300)}
+    scratch = Box(500, 600, 505, 700)
+    for box in (*holes.values(), scratch):
+        mask[box.slices] = True
+    image = np.zeros((*mask.shape, 3), np.uint8)
+    plan = dict(plan_looks(image, mask, "auto", FRAME, face_at(within=Box(100, 100, 900, 900))))
+    assert set(plan) == {holes["eye"].united(holes["mouth"]), holes["beside"], scratch}
+    face = plan.pop(holes["eye"].united(holes["mouth"]))
+    assert face.view == TurnedView(5 + 0j, 100 + 100j, (FRAME, FRAME))
+    assert all(not isinstance(look.view, TurnedView) for look in plan.values())
+
+
+@pytest.mark.parametrize("strategy", ["crop", "resize", "original"])
+def test_faces_are_looked_for_with_auto_alone(strategy: Strategy) -> None:
+    """The other strategies show the network exactly what they say."""
+    mask = np.zeros((1000, 1000), bool)
+    mask[300:400, 300:400] = True
+    image = np.zeros((*mask.shape, 3), np.uint8)
+    with_faces = plan_looks(image, mask, strategy, FRAME, face_at(within=Box(0, 0, 1000, 1000)))
+    assert with_faces == plan_looks(image, mask, strategy, FRAME)
+
+
+def test_outside_the_hole_a_completed_face_is_as_it_was() -> None:
+    """Through a turned view, too, a completion changes nothing outside the mask and repeats to the byte."""
+    picture = smooth_picture(1000, 1000)
+    mask = np.zeros(picture.shape[:2], bool)
+    mask[420:600, 380:700] = True
+    engine = FakeEngine(image_size=FRAME)
+    engine.find_faces = lambda _image, _mask, boxes: [FacePose(5 + 1j, 150 + 50j, 1.0) for _ in boxes]
+    completed = complete(picture, mask, engine)
+    assert engine.shapes == [(1, 3, FRAME, FRAME)] * 2
+    np.testing.assert_array_equal(completed[~mask], picture[~mask])
+    assert (completed[mask] != picture[mask]).any()
+    np.testing.assert_array_equal(completed, complete(picture, mask, engine))
