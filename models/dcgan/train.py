@@ -80,7 +80,7 @@ class DcganRecipe(GanRecipe):
             licence=options.licence or self._pictures.licence or "unknown: that of the data",
             recipe=(
                 f"Non-saturating loss on logits, Adam {options.lr:g}, beta1 {options.beta1:g}, "
-                f"batch {options.batch_size}, {options.precision}, {options.epochs:g} epochs; {kind}"
+                f"batch {options.batch_size}, {options.precision}; {kind}"
                 + (f" (decay {options.ema:g})" if options.ema else "")
             ),
             image_size=SIZE,

@@ -66,7 +66,7 @@ class VanillaGanRecipe(GanRecipe):
             licence=options.licence or "MNIST: Creative Commons Attribution-ShareAlike 3.0",
             recipe=(
                 f"Non-saturating loss on logits, Adam {options.lr:g}, beta1 {options.beta1:g}, "
-                f"batch {options.batch_size}, {options.precision}, {options.epochs:g} epochs; {kind}"
+                f"batch {options.batch_size}, {options.precision}; {kind}"
             ),
             image_size=SIZE,
             options={},
