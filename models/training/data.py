@@ -142,15 +142,18 @@ def open_pictures(
 def open_digits(path: Path, split: Split = "train") -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """MNIST's pictures (N, 28, 28) and labels (N,), uint8, from idx files (gzipped or not) in `path` or its MNIST/raw.
 
-    `test` is the official test set (10,000), `train` all of the rest but its last 5,000, which are `validation`.
-    Raises DataError.
+    `test` is the official test set (10,000); of the rest the last twelfth (5,000) is `validation`, what comes before
+    it `train`. Raises DataError.
     """
     stem = "t10k" if split == "test" else "train"
     pixels = _read_idx(path, f"{stem}-images-idx3-ubyte", dimensions=3)
     labels = _read_idx(path, f"{stem}-labels-idx1-ubyte", dimensions=1)
     if len(pixels) != len(labels):
         raise DataError(f"{path} has {len(pixels)} digits but {len(labels)} labels.")
-    part = {"train": slice(None, -5000), "validation": slice(-5000, None), "test": slice(None)}[split]
+    if split != "test" and len(pixels) < 12:
+        raise DataError(f"{path} has {len(pixels)} digits, too few to hold any out. Send at least 12.")
+    boundary = len(pixels) - len(pixels) // 12
+    part = {"train": slice(boundary), "validation": slice(boundary, None), "test": slice(None)}[split]
     return pixels[part], labels[part]
 
 
