@@ -125,15 +125,23 @@ def _write_idx(path: Path, values: np.ndarray) -> None:
 
 @pytest.mark.parametrize(("folder", "suffix"), [("", ".gz"), ("MNIST/raw", "")])
 def test_digits_are_read_as_torchvision_lays_them_out(tmp_path: Path, folder: str, suffix: str) -> None:
-    """idx files, gzipped or not, in the folder or in MNIST/raw; the last 5,000 of the training files are held out."""
-    pixels = np.random.default_rng(0).integers(0, 256, (5003, 28, 28))
-    labels = np.arange(5003) % 10
+    """idx files, gzipped or not, in the folder or in MNIST/raw; the last twelfth of the training files is held out."""
+    pixels = np.random.default_rng(0).integers(0, 256, (120, 28, 28))
+    labels = np.arange(120) % 10
     _write_idx(tmp_path / folder / f"train-images-idx3-ubyte{suffix}", pixels)
     _write_idx(tmp_path / folder / f"train-labels-idx1-ubyte{suffix}", labels)
     digits, names = open_digits(tmp_path)
-    np.testing.assert_array_equal(digits, pixels[:3])
-    np.testing.assert_array_equal(names, labels[:3])
-    assert len(open_digits(tmp_path, "validation")[0]) == 5000
+    np.testing.assert_array_equal(digits, pixels[:110])
+    np.testing.assert_array_equal(names, labels[:110])
+    np.testing.assert_array_equal(open_digits(tmp_path, "validation")[0], pixels[110:])
+
+
+def test_too_few_digits_to_hold_any_out_are_refused(tmp_path: Path) -> None:
+    """Eleven digits are a DataError that says how many are needed."""
+    _write_idx(tmp_path / "train-images-idx3-ubyte", np.zeros((11, 28, 28)))
+    _write_idx(tmp_path / "train-labels-idx1-ubyte", np.zeros(11))
+    with pytest.raises(DataError, match="at least 12"):
+        open_digits(tmp_path)
 
 
 def test_a_damaged_idx_file_is_refused(tmp_path: Path) -> None:
