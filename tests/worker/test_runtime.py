@@ -89,7 +89,11 @@ def send(ledger: Ledger, storage: Storage) -> Callable[..., Job]:
 
     def send(job_id: str, stored: bool = True, model: str = MODEL, side: int = 32) -> Job:
         request = InpaintRequest(
-            model=model, image_key=f"inputs/{job_id}/image", mask_key=f"inputs/{job_id}/mask", strategy="original"
+            model=model,
+            image_key=f"inputs/{job_id}/image",
+            mask_key=f"inputs/{job_id}/mask",
+            strategy="original",
+            blend="none",
         )
         mask = np.zeros((side, side), bool)
         mask[8:16, 8:16] = True
