@@ -85,12 +85,12 @@ class CompletionEngine:
 
 
 def open_engine(catalog: Catalog, card: Card, device: torch.device) -> CompletionEngine:
-    """The engine of a completion model, with all that it needs. Raises UnknownModelError, WeightsError."""
+    """The engine of a completion model; it finds faces where that helps and the catalogue can. Raises WeightsError."""
     network = load(catalog, card, device)
     if not isinstance(network, CompletionNetwork):
         raise WeightsError(f"{card.reference} does not complete pictures.")
     find_faces: FindFaces | None = None
-    if card.aligned:
+    if card.aligned and ALIGNER in catalog.names():
         aligner = load(catalog, catalog.get(ALIGNER), torch.device("cpu"))  # so small that the way to a GPU is longer
         if not isinstance(aligner, AlignmentNetwork):
             raise WeightsError(f"{ALIGNER} does not find faces.")

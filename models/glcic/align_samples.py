@@ -13,13 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from models.glcic.align import EYES, FACE_CENTRE, FACE_RADIUS, FRAME, MOUTH, VIEW, Picture, reduce, warp
+from models.glcic.align import ANCHORS, FACE_CENTRE, FACE_RADIUS, FRAME, VIEW, Picture, reduce, warp
 
 SIDE = 96
 """Side of the faces and scenes that samples are made of."""
-
-ANCHORS = (np.array(EYES + MOUTH) - FACE_CENTRE) / FACE_RADIUS
-"""Eyes and corners of the mouth in the face square [-1, 1]^2."""
 
 Pictures = npt.NDArray[np.uint8]
 """(N, SIDE, SIDE, 3) RGB."""
@@ -48,70 +45,70 @@ class Sample:
         return self.kind == "face"
 
 
-def make_sample(random: Generator, faces: Pictures, scenes: Pictures, size: int = VIEW) -> Sample:
+def make_sample(chance: Generator, faces: Pictures, scenes: Pictures, size: int = VIEW) -> Sample:
     """A face, or something else, in a random pose over a random scene, with holes."""
-    kind = list(_SHARES)[random.choice(len(_SHARES), p=list(_SHARES.values()))]
+    kind = list(_SHARES)[chance.choice(len(_SHARES), p=list(_SHARES.values()))]
     source = scenes if kind == "scene" else faces
-    front = source[random.integers(len(source))]
-    if random.random() < 0.5:
+    front = source[chance.integers(len(source))]
+    if chance.random() < 0.5:
         front = front[:, ::-1]
     if kind == "scrambled":
-        front = _scramble(random, front)
-    turn, shift = _wrong_pose(random) if kind == "wrong pose" else _pose(random)
-    picture = _place(random, front, turn, shift, scenes[random.integers(len(scenes))], size)
-    return Sample(_disturb(random, picture), _holes(random, turn, shift, size), turn, shift, kind)
+        front = _scramble(chance, front)
+    turn, shift = _wrong_pose(chance) if kind == "wrong pose" else _pose(chance)
+    picture = _place(chance, front, turn, shift, scenes[chance.integers(len(scenes))], size)
+    return Sample(_disturb(chance, picture), _holes(chance, turn, shift, size), turn, shift, kind)
 
 
-def _pose(random: Generator) -> tuple[complex, complex]:
+def _pose(chance: Generator) -> tuple[complex, complex]:
     """Half of them anywhere, for the search; half of them near the right place, for the refinement."""
-    if random.random() < 0.5:
-        scale, angle = np.exp(random.uniform(np.log(0.28), np.log(1.7))), random.uniform(-35, 35)
-        shift = complex(*random.uniform(-0.65, 0.65, 2))
+    if chance.random() < 0.5:
+        scale, angle = np.exp(chance.uniform(np.log(0.28), np.log(1.7))), chance.uniform(-35, 35)
+        shift = complex(*chance.uniform(-0.65, 0.65, 2))
     else:
-        scale, angle = np.exp(random.normal(0, 0.15)), random.normal(0, 8)
-        shift = complex(*random.normal(0, 0.12, 2))
+        scale, angle = np.exp(chance.normal(0, 0.15)), chance.normal(0, 8)
+        shift = complex(*chance.normal(0, 0.12, 2))
     return complex(scale * np.exp(1j * np.deg2rad(angle))), shift
 
 
-def _wrong_pose(random: Generator) -> tuple[complex, complex]:
+def _wrong_pose(chance: Generator) -> tuple[complex, complex]:
     """A face that must not count as one: out of the crop, much too near, or far from upright."""
-    turn, shift = _pose(random)
-    match random.integers(3):
+    turn, shift = _pose(chance)
+    match chance.integers(3):
         case 0:
-            shift = complex(random.uniform(1.15, 1.6) * np.exp(2j * np.pi * random.random()))
+            shift = complex(chance.uniform(1.15, 1.6) * np.exp(2j * np.pi * chance.random()))
         case 1:
-            turn *= random.uniform(3.5, 6) / abs(turn)
+            turn *= chance.uniform(3.5, 6) / abs(turn)
         case _:
-            turn *= complex(np.exp(1j * np.deg2rad(random.uniform(100, 260))))
+            turn *= complex(np.exp(1j * np.deg2rad(chance.uniform(100, 260))))
     return turn, shift
 
 
-def _scramble(random: Generator, picture: Picture) -> Picture:
+def _scramble(chance: Generator, picture: Picture) -> Picture:
     """The picture's blocks in another order."""
-    side = SIDE // int(random.choice([3, 4]))
+    side = SIDE // int(chance.choice([3, 4]))
     blocks = [picture[y : y + side, x : x + side] for y in range(0, SIDE, side) for x in range(0, SIDE, side)]
-    order, per_row = random.permutation(len(blocks)), SIDE // side
+    order, per_row = chance.permutation(len(blocks)), SIDE // side
     return np.vstack(
         [np.hstack([blocks[i] for i in order[row : row + per_row]]) for row in range(0, len(order), per_row)]
     )
 
 
-def _place(random: Generator, front: Picture, turn: complex, shift: complex, scene: Picture, size: int) -> Picture:
+def _place(chance: Generator, front: Picture, turn: complex, shift: complex, scene: Picture, size: int) -> Picture:
     """`front` in its pose; what lies beyond its edge is its own reflection, or the scene behind a random window."""
     scale = SIDE / FRAME
     to_front = FACE_RADIUS / turn  # points of the crop to points of the canonical frame
     origin = FACE_CENTRE - to_front * shift
-    if abs(turn) > 0.7 and random.random() < 0.5:
-        left, top, right, bottom = random.integers(0, SIDE // 9, 4)
+    if abs(turn) > 0.7 and chance.random() < 0.5:
+        left, top, right, bottom = chance.integers(0, SIDE // 9, 4)
         front = front[top : SIDE - bottom, left : SIDE - right]
         origin -= complex(left, top) / scale
         return _sample(front, to_front, origin, scale, size)
-    back = _background(random, scene, size)
+    back = _background(chance, scene, size)
     points = np.arange(size) * (2 / size) - 1 + 1 / size
     grid = to_front * (points[None, :] + 1j * points[:, None]) + origin
-    window = (grid - complex(random.normal(80, 5), random.normal(86, 5))) * np.exp(1j * random.uniform(-0.5, 0.5))
-    power, softness = random.uniform(1.8, 5), random.uniform(0.02, 0.35)
-    across, down = window.real / random.uniform(52, 80), window.imag / random.uniform(55, 80)
+    window = (grid - complex(chance.normal(80, 5), chance.normal(86, 5))) * np.exp(1j * chance.uniform(-0.5, 0.5))
+    power, softness = chance.uniform(1.8, 5), chance.uniform(0.02, 0.35)
+    across, down = window.real / chance.uniform(52, 80), window.imag / chance.uniform(55, 80)
     radius = (np.abs(across) ** power + np.abs(down) ** power) ** (1 / power)
     alpha = np.clip((1 - radius) / softness, 0, 1)
     alpha[(grid.real < 0) | (grid.real > FRAME) | (grid.imag < 0) | (grid.imag > FRAME)] = 0
@@ -128,31 +125,31 @@ def _sample(picture: Picture, turn: complex, shift: complex, scale: float, size:
     return warp(np.ascontiguousarray(picture), turn, shift, per_axis, size, cv2.BORDER_REFLECT_101)
 
 
-def _background(random: Generator, scene: Picture, size: int) -> Picture:
+def _background(chance: Generator, scene: Picture, size: int) -> Picture:
     """A piece of a scene: as it is, or smoothed until it could be a wall or a sky."""
-    side = int(random.integers(SIDE // 4, SIDE + 1))
-    left, top = random.integers(0, SIDE - side + 1, 2)
+    side = int(chance.integers(SIDE // 4, SIDE + 1))
+    left, top = chance.integers(0, SIDE - side + 1, 2)
     piece = scene[top : top + side, left : left + side]
-    if random.random() < 0.35:
-        few = int(random.integers(1, 5))
+    if chance.random() < 0.35:
+        few = int(chance.integers(1, 5))
         piece = reduce(piece, few, few)
     return np.asarray(cv2.resize(piece, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _disturb(random: Generator, picture: Picture) -> Picture:
+def _disturb(chance: Generator, picture: Picture) -> Picture:
     """Other light, other colours, blur and noise."""
-    if random.random() < 0.25:
-        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), random.uniform(0.3, 1.2) * picture.shape[0] / VIEW))
+    if chance.random() < 0.25:
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), chance.uniform(0.3, 1.2) * picture.shape[0] / VIEW))
     out = picture.astype(np.float32)
-    if random.random() < 0.1:
+    if chance.random() < 0.1:
         out[:] = out.mean(axis=2, keepdims=True)
-    gain = np.exp(random.normal(0, 0.25)) * np.exp(random.normal(0, 0.08, 3))
-    out = (out - 128) * gain + random.normal(128, 25)
-    out += random.normal(0, random.uniform(0, 6), out.shape)
+    gain = np.exp(chance.normal(0, 0.25)) * np.exp(chance.normal(0, 0.08, 3))
+    out = (out - 128) * gain + chance.normal(128, 25)
+    out += chance.normal(0, chance.uniform(0, 6), out.shape)
     return np.asarray(np.clip(out, 0, 255), np.uint8)
 
 
-def _holes(random: Generator, turn: complex, shift: complex, size: int) -> Picture:
+def _holes(chance: Generator, turn: complex, shift: complex, size: int) -> Picture:
     """Boxes, strokes, parts of the face, and bands along the border as where a picture ends."""
     fine = 2 * size
     mask = np.zeros((fine, fine), np.uint8)
@@ -160,37 +157,37 @@ def _holes(random: Generator, turn: complex, shift: complex, size: int) -> Pictu
     def box(centre: complex, half: complex) -> None:
         x, y = fine * (centre.real + 1) / 2, fine * (centre.imag + 1) / 2
         w, h = fine * half.real / 2, fine * half.imag / 2
-        draw = random.random()
+        draw = chance.random()
         if draw < 0.7:
             cv2.rectangle(mask, (round(x - w), round(y - h)), (round(x + w), round(y + h)), 255, -1)
         else:
             cv2.ellipse(mask, (round(x), round(y)), (max(1, round(w)), max(1, round(h))), 0, 0, 360, 255, -1)
 
-    kind = random.choice(["none", "box", "part", "strokes"], p=[0.2, 0.25, 0.35, 0.2])
+    kind = chance.choice(["none", "box", "part", "strokes"], p=[0.2, 0.25, 0.35, 0.2])
     reach = abs(turn)
     if kind == "box":
-        box(complex(*random.uniform(-0.9, 0.9, 2)), complex(*random.uniform(0.1, 0.65, 2)))
+        box(complex(*chance.uniform(-0.9, 0.9, 2)), complex(*chance.uniform(0.1, 0.65, 2)))
     elif kind == "part":
         spots = [*ANCHORS, ANCHORS[:2].mean(), ANCHORS[2:].mean(), ANCHORS.mean()]
-        for _ in range(random.integers(1, 3)):
-            spot = spots[random.integers(len(spots))] + complex(*random.normal(0, 0.08, 2))
-            box(turn * spot + shift, reach * complex(*random.uniform(0.15, 0.6, 2)))
-        if random.random() < 0.2:
-            box(turn * ANCHORS.mean() + shift, reach * complex(*random.uniform(0.5, 0.9, 2)))
+        for _ in range(chance.integers(1, 3)):
+            spot = spots[chance.integers(len(spots))] + complex(*chance.normal(0, 0.08, 2))
+            box(turn * spot + shift, reach * complex(*chance.uniform(0.15, 0.6, 2)))
+        if chance.random() < 0.2:
+            box(turn * ANCHORS.mean() + shift, reach * complex(*chance.uniform(0.5, 0.9, 2)))
     elif kind == "strokes":
-        for _ in range(random.integers(1, 5)):
-            point = turn * complex(*random.uniform(-1, 1, 2)) + shift
-            points, heading = [point], random.uniform(0, 2 * np.pi)
-            for _ in range(random.integers(1, 5)):
-                heading += random.normal(0, 0.7)
-                point += reach * random.uniform(0.15, 0.6) * np.exp(1j * heading)
+        for _ in range(chance.integers(1, 5)):
+            point = turn * complex(*chance.uniform(-1, 1, 2)) + shift
+            points, heading = [point], chance.uniform(0, 2 * np.pi)
+            for _ in range(chance.integers(1, 5)):
+                heading += chance.normal(0, 0.7)
+                point += reach * chance.uniform(0.15, 0.6) * np.exp(1j * heading)
                 points.append(point)
             line = (
                 np.array([[fine * (p.real + 1) / 2, fine * (p.imag + 1) / 2] for p in points]).round().astype(np.int32)
             )
-            cv2.polylines(mask, [line], False, 255, max(1, round(fine / 2 * reach * random.uniform(0.06, 0.25))))
-    if random.random() < 0.25:
-        for _ in range(random.integers(1, 3)):
-            depth = int(fine * random.uniform(0.02, 0.3))
-            np.rot90(mask, int(random.integers(4)))[:depth] = 255
+            cv2.polylines(mask, [line], False, 255, max(1, round(fine / 2 * reach * chance.uniform(0.06, 0.25))))
+    if chance.random() < 0.25:
+        for _ in range(chance.integers(1, 3)):
+            depth = int(fine * chance.uniform(0.02, 0.3))
+            np.rot90(mask, int(chance.integers(4)))[:depth] = 255
     return reduce(mask, size, size)

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from models.catalog import Card, write_atomically
 from models.engine import prepare_process
-from models.glcic.align import FACE_CENTRE, FACE_RADIUS, VIEW, AlignmentNetwork, Picture, align
-from models.glcic.align_samples import ANCHORS, SIDE, Sample, make_sample
+from models.glcic.align import ANCHORS, FACE_CENTRE, FACE_RADIUS, VIEW, AlignmentNetwork, Picture, align
+from models.glcic.align_samples import SIDE, Sample, make_sample
 from models.glcic.geometry import Box
 from models.training import loop
 from models.training.data import Pictures, open_pictures

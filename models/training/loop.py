@@ -62,6 +62,7 @@ class About:
     recipe: str
     image_size: int
     options: dict[str, Any]
+    aligned: bool = False
 
 
 class Recipe(ABC, Generic[Batch]):
