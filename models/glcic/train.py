@@ -347,7 +347,7 @@ class GlcicRecipe(loop.Recipe[Batch]):
             ),
             image_size=max(options.sizes),
             options={},
-            aligned=self._pictures.description.startswith("CelebA"),
+            aligned=self._pictures.aligned,
         )
 
 

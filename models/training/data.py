@@ -76,6 +76,8 @@ class Pictures:
     """For a card: what and how many."""
     licence: str
     """Terms, where the data set is known; else empty."""
+    aligned: bool = False
+    """Whether all are faces in CelebA's frame, eyes and mouth always in the same places."""
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -136,6 +138,7 @@ def open_pictures(
         mean_pixel=(red, green, blue),
         description=f"{kind}, {split} split: {len(pixels)} pictures, central squares",
         licence=_CELEBA_LICENCE if source.partition else "",
+        aligned=bool(source.partition),
     )
 
 
