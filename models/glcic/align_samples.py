@@ -22,9 +22,9 @@ Pictures = npt.NDArray[np.uint8]
 """(N, SIDE, SIDE, 3) RGB."""
 
 
-Kind = Literal["face", "scene", "wrong pose", "scrambled"]
+Kind = Literal["face", "scene", "shapes", "wrong pose", "scrambled"]
 
-_SHARES: dict[Kind, float] = {"face": 0.65, "scene": 0.2, "wrong pose": 0.08, "scrambled": 0.07}
+SHARES: dict[Kind, float] = {"face": 0.58, "scene": 0.16, "shapes": 0.08, "wrong pose": 0.11, "scrambled": 0.07}
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,17 @@ class Sample:
 
 def make_sample(chance: Generator, faces: Pictures, scenes: Pictures, size: int = VIEW) -> Sample:
     """A face, or something else, in a random pose over a random scene, with holes."""
-    kind = list(_SHARES)[chance.choice(len(_SHARES), p=list(_SHARES.values()))]
-    source = scenes if kind == "scene" else faces
-    front = source[chance.integers(len(source))]
+    kind = list(SHARES)[chance.choice(len(SHARES), p=list(SHARES.values()))]
+    front = faces[chance.integers(len(faces))]
     if chance.random() < 0.5:
         front = front[:, ::-1]
     if kind == "scrambled":
         front = _scramble(chance, front)
+    elif kind == "shapes":
+        front = _draw_shapes(chance, front)
+    elif kind == "scene":
+        scene = np.rot90(scenes[chance.integers(len(scenes))], int(chance.integers(4)))
+        front = _coloured_as(front, scene) if chance.random() < 0.5 else scene
     turn, shift = _wrong_pose(chance) if kind == "wrong pose" else _pose(chance)
     picture = _place(chance, front, turn, shift, scenes[chance.integers(len(scenes))], size)
     return Sample(_disturb(chance, picture), _holes(chance, turn, shift, size), turn, shift, kind)
@@ -91,6 +95,38 @@ def _scramble(chance: Generator, picture: Picture) -> Picture:
     return np.vstack(
         [np.hstack([blocks[i] for i in order[row : row + per_row]]) for row in range(0, len(order), per_row)]
     )
+
+
+def _coloured_as(model: Picture, picture: Picture) -> Picture:
+    """`picture` in the colours of `model`, so that skin's colours alone make no face."""
+    own, wanted = picture.astype(np.float32), model.astype(np.float32)
+    spread = wanted.std(axis=(0, 1)) / (own.std(axis=(0, 1)) + 1)
+    return np.asarray(np.clip((own - own.mean(axis=(0, 1))) * spread + wanted.mean(axis=(0, 1)), 0, 255), np.uint8)
+
+
+def _draw_shapes(chance: Generator, model: Picture) -> Picture:
+    """Discs, stripes and folds in the colours of `model`, as clothes and things have them."""
+    colours = model.reshape(-1, 3)
+
+    def colour() -> list[int]:
+        return [int(value) for value in colours[chance.integers(len(colours))]]
+
+    out = np.empty_like(model)
+    out[:] = colour()
+    for _ in range(chance.integers(2, 14)):
+        x, y = (int(value) for value in chance.integers(-10, SIDE + 10, 2))
+        w, h = (int(value) for value in chance.integers(2, SIDE // 2, 2))
+        match chance.integers(4):
+            case 0:
+                cv2.ellipse(out, (x, y), (w, h), float(chance.uniform(0, 180)), 0, 360, colour(), -1, cv2.LINE_AA)
+            case 1:
+                cv2.circle(out, (x, y), 2 + w // 8, colour(), -1, cv2.LINE_AA)
+            case 2:
+                cv2.line(out, (x, y), tuple(chance.integers(0, SIDE, 2).tolist()), colour(), 1 + h // 4, cv2.LINE_AA)
+            case _:
+                corners = chance.integers(-10, SIDE + 10, (int(chance.integers(3, 6)), 2)).astype(np.int32)
+                cv2.fillPoly(out, [corners], colour(), cv2.LINE_AA)
+    return np.asarray(cv2.GaussianBlur(out, (0, 0), chance.uniform(0.3, 4)), np.uint8)
 
 
 def _place(chance: Generator, front: Picture, turn: complex, shift: complex, scene: Picture, size: int) -> Picture:
