@@ -176,8 +176,8 @@ class AlignRecipe(loop.Recipe[Batch]):
             "that were trained on aligned faces. For faces that are turned by less than 35 degrees.",
             data=f"{self._faces['train'].description}; {self._scenes['train'].description}",
             licence=self.options.licence or self._faces["train"].licence,
-            recipe=f"Faces under random similarities over scenes, with holes, {1 - SHARES['face']:.0%} no faces; anchor "
-            f"distance and cross-entropy; AdamW {self.options.lr:g}, one cycle, batch {self.options.batch_size}",
+            recipe=f"Faces under random similarities over scenes, with holes; {1 - SHARES['face']:.0%} no faces; anchor"
+            f" distance and cross-entropy; AdamW {self.options.lr:g}, one cycle, batch {self.options.batch_size}",
             image_size=VIEW,
             options={},
         )
