@@ -11,6 +11,7 @@ from uuid import uuid4
 
 _KEY = re.compile(r"[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
 _UNFINISHED = ".put-"
+_TRIES = 20  # of a write whose folder, or file, another process expires meanwhile
 
 
 class MissingObjectError(LookupError):
@@ -30,13 +31,19 @@ class Storage:
     def put(self, key: str, content: bytes) -> None:
         """Store `content`; a reader sees all of it or what was there before."""
         path = self._path(key)
-        temporary = path.with_name(f"{_UNFINISHED}{uuid4().hex}")
-        try:
-            self._write(temporary, content)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        for left in reversed(range(_TRIES)):
+            temporary = path.with_name(f"{_UNFINISHED}{uuid4().hex}")
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary.write_bytes(content)
+                temporary.replace(path)
+                return
+            except FileNotFoundError:  # `expire` of another process took the file, or the folder while it was empty
+                if not left:
+                    raise
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
 
     def get(self, key: str) -> bytes:
         """What was put under `key`. Raises MissingObjectError."""
@@ -75,14 +82,6 @@ class Storage:
         if not _KEY.fullmatch(key):
             raise ValueError(f"'{key}' is not a storage key.")
         return self._root / key
-
-    def _write(self, path: Path, content: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            path.write_bytes(content)
-        except FileNotFoundError:  # `expire` of another process took the folder, which was still empty
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
 
     def _remove_if_empty(self, folder: Path, limit: float) -> None:
         if folder == self._root:

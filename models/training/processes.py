@@ -31,8 +31,9 @@ def start(wanted: str) -> torch.device:
 
 
 def stop() -> None:
-    """Leave the group."""
+    """Leave the group, once all others are about to: who leaves while another still talks to it dies of that."""
     if dist.is_initialized():
+        wait()
         dist.destroy_process_group()
 
 
