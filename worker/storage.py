@@ -38,7 +38,7 @@ class Storage:
                 temporary.write_bytes(content)
                 temporary.replace(path)
                 return
-            except FileNotFoundError:  # `expire` of another process took the file, or the folder while it was empty
+            except (FileNotFoundError, FileExistsError):  # `expire` of another process took the folder or the file
                 if not left:
                     raise
             except BaseException:
