@@ -46,6 +46,16 @@ def choose_precision(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if has.get("avx512_bf16") or has.get("amx_bf16") else torch.float32
 
 
+def training_precision(wanted: str, device: torch.device) -> str:
+    """`float32` or `bfloat16`; `auto` is what `choose_precision` says."""
+    return str(choose_precision(device)).removeprefix("torch.") if wanted == "auto" else wanted
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which a training step computes; `precision` as in `training_precision`."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=training_precision(precision, device) == "bfloat16")
+
+
 class CompletionEngine:
     """Runs a completion network for inference.
 

@@ -23,6 +23,6 @@ PRESETS: dict[str, DcganOptions] = {
     "course": DcganOptions(),
     # Small batches make more of few pictures; the average hides what the last steps happened to do.
     "cpu": DcganOptions(
-        batch_size=32, epochs=60, mirror=True, ema=0.999, precision="bfloat16", channels_last=True, validate_every=2000
+        batch_size=32, epochs=60, mirror=True, ema=0.999, precision="auto", channels_last=True, validate_every=2000
     ),
 }

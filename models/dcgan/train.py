@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.dcgan.network import LATENT, SIZE, Discriminator, Generator
 from models.dcgan.options import DcganOptions
 from models.dcgan.sample import BATCH
-from models.engine import prepare_process
+from models.engine import prepare_process, training_precision
 from models.evaluation.metrics import sliced_wasserstein
 from models.sampling import draw_latents, render
 from models.training import loop, processes
@@ -70,6 +70,7 @@ class DcganRecipe(GanRecipe):
 
     def about(self) -> About:
         options = self._dcgan
+        precision = training_precision(options.precision, self._device)
         kind = "averaged weights" if options.ema else "last weights"
         return About(
             family="dcgan",
@@ -79,8 +80,9 @@ class DcganRecipe(GanRecipe):
             data=self._pictures.description + (", mirror images" if options.mirror else ""),
             licence=options.licence or self._pictures.licence or "unknown: that of the data",
             recipe=(
-                f"Non-saturating loss on logits, Adam {options.lr:g}, beta1 {options.beta1:g}, "
-                f"batch {options.batch_size}, {options.precision}; {kind}"
+                f"Non-saturating loss on logits, Adam {options.lr:g} to {options.lr * options.final_lr:g}, "
+                f"beta1 {options.beta1:g}, "
+                f"batch {options.batch_size}, {precision}; {kind}"
                 + (f" (decay {options.ema:g})" if options.ema else "")
             ),
             image_size=SIZE,

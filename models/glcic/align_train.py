@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.catalog import Card, write_atomically
-from models.engine import prepare_process
+from models.engine import autocast, prepare_process
 from models.glcic.align import ANCHORS, FACE_CENTRE, FACE_RADIUS, VIEW, AlignmentNetwork, Picture, align
 from models.glcic.align_samples import SHARES, SIDE, Sample, make_sample
 from models.glcic.geometry import Box
@@ -42,7 +42,7 @@ class AlignOptions(Options):
     lr: float = 2e-3
     channels_last: bool = True
     validate_every: int = 1_000_000  # only at the end: it takes a minute
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
 class Batch(NamedTuple):
@@ -79,7 +79,7 @@ class AlignRecipe(loop.Recipe[Batch]):
 
     def step(self, step: int, batch: Batch) -> loop.Figures:  # noqa: ARG002 - the schedule counts
         """See `Recipe.step`."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+        with autocast(torch.device("cpu"), self.options.precision):
             poses, logits = self._network(batch.crops)
         off = anchor_errors(poses, batch.poses)
         pose_loss = (off * batch.is_face).sum() / batch.is_face.sum().clamp(min=1)

@@ -89,7 +89,7 @@ PRESETS: dict[str, GlcicOptions] = {
     # The fastest way we know to a good model on two cores.
     "cpu": GlcicOptions(
         batch_size=16,
-        precision="bfloat16",
+        precision="auto",
         channels_last=True,
         ema=0.999,
         sizes=(64, 128, 160),

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.engine import prepare_process
+from models.engine import autocast, prepare_process, training_precision
 from models.glcic.discriminator import ContextDiscriminator
 from models.glcic.network import CompletionNetwork, composite
 from models.glcic.options import GlcicOptions
@@ -26,7 +26,7 @@ from models.training.data import Pictures, open_pictures, positions
 from models.training.ema import Average, Network
 from models.training.errors import DataError, TrainingError
 from models.training.holes import Hole, HoleShape, patch_hole, sample_hole
-from models.training.options import HoleKind
+from models.training.options import HoleKind, cosine_share
 from models.training.report import ACCURACY, grid
 
 Phase = Literal["completion", "discriminator", "joint"]
@@ -235,17 +235,17 @@ class GlcicRecipe(loop.Recipe[Batch]):
 
     def _set_rates(self, place: Place) -> None:
         options = self.options
-        share = options.final_lr + (1 - options.final_lr) * 0.5 * (1 + np.cos(np.pi * place.step / place.steps))
+        share = cosine_share(place.step, place.steps, options.final_lr)
         if place.step < options.warmup:
             share *= (place.step + 1) / options.warmup
         for group in self.optimiser.param_groups:
-            group["lr"] = options.lr * float(share)
+            group["lr"] = options.lr * share
         if self.discriminator_optimiser is not None:
             for group in self.discriminator_optimiser.param_groups:
                 group["lr"] = options.discriminator_lr
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16")
+        return autocast(self._device, self.options.precision)
 
     def state_dict(self) -> dict[str, Any]:
         state: dict[str, Any] = {
@@ -332,6 +332,7 @@ class GlcicRecipe(loop.Recipe[Batch]):
     def about(self) -> loop.About:
         options = self.options
         sizes = ", ".join(str(size) for size in options.sizes)
+        precision = training_precision(options.precision, self._device)
         licence = options.licence or self._pictures.licence or "Terms of the training pictures; not stated"
         return loop.About(
             family="glcic",
@@ -342,7 +343,7 @@ class GlcicRecipe(loop.Recipe[Batch]):
             licence=licence,
             recipe=(
                 f"Sizes {sizes}; hole-normalised squared error, then both discriminators on logits with weight "
-                f"{options.adversarial:g}; {options.optimiser} {options.lr:g}, {options.precision}, batch "
+                f"{options.adversarial:g}; {options.optimiser} {options.lr:g}, {precision}, batch "
                 f"{options.batch_size}; {options.moved:.0%} moved; holes {', '.join(sorted(options.holes))}"
             ),
             image_size=max(options.sizes),

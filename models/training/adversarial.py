@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.engine import autocast
 from models.training import processes
 from models.training.data import positions
 from models.training.ema import Average
 from models.training.loop import Figures, Recipe
-from models.training.options import GanOptions
+from models.training.options import GanOptions, cosine_share
 from models.training.report import ACCURACY
 
 
@@ -53,6 +54,7 @@ class GanRecipe(Recipe[Tensor]):
 
     def step(self, step: int, batch: Tensor) -> Figures:
         """One step of each network; fresh latents come from torch's generator, which the loop has seeded."""
+        self._set_rates(step)
         real = batch.to(self._device, memory_format=self._layout)
         latents = torch.randn(len(real), self.latent, device=self._device)
 
@@ -101,8 +103,14 @@ class GanRecipe(Recipe[Tensor]):
     def _adam(self, network: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adam(network.parameters(), self.options.lr, (self.options.beta1, 0.999), fused=True)
 
+    def _set_rates(self, step: int) -> None:
+        lr = self.options.lr * cosine_share(step, self.steps, self.options.final_lr)
+        for optimiser in (self._generator_optimiser, self._discriminator_optimiser):
+            for group in optimiser.param_groups:
+                group["lr"] = lr
+
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16")
+        return autocast(self._device, self.options.precision)
 
     def _update(self, network: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
         optimiser.zero_grad()

@@ -1,6 +1,7 @@
 """Options that every family has, and how a command line changes them. Free of torch."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
@@ -18,8 +19,9 @@ class Options(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**31, description="Same seed, same data, same machine: same weights.")
     device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads of one process; torch's choice if unset.")
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="Of the arithmetic; bfloat16 by autocast. Weights are float32 either way."
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="float32",
+        description="Of the arithmetic: auto is bfloat16 where the device has it in hardware. Weights are float32.",
     )
     channels_last: bool = Field(default=False, description="Keep pictures and kernels in the layout CPUs like best.")
     ema: float = Field(default=0.0, ge=0, lt=1, description="Decay of the averaged weights; 0 keeps no average.")
@@ -36,6 +38,7 @@ class GanOptions(Options):
 
     epochs: float = Field(default=25, gt=0, description="Times each training picture is shown.")
     lr: float = Field(default=2e-4, gt=0, description="Adam's learning rate, the same for both networks.")
+    final_lr: float = Field(default=1.0, gt=0, le=1, description="Share of `lr` left at the end (cosine decay).")
     beta1: float = Field(default=0.5, ge=0, lt=1, description="Adam's first decay; 0.5 is the DCGAN paper's advice.")
     smooth: float = Field(
         default=0.0, ge=0, lt=0.5, description="One-sided label smoothing: real pictures are worth 1 minus this."
@@ -44,6 +47,11 @@ class GanOptions(Options):
     def steps(self, pictures: int, processes: int = 1) -> int:
         """Optimisation steps of a run over `pictures` pictures in so many processes."""
         return max(1, round(self.epochs * pictures / (self.batch_size * processes)))
+
+
+def cosine_share(step: int, steps: int, final: float) -> float:
+    """Share of the learning rate at `step` of `steps`: from 1 down to `final` along half a cosine."""
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 HoleKind = Literal["patch", "box", "stroke", "scattered"]

@@ -23,6 +23,13 @@ PRESETS: dict[str, VanillaGanOptions] = {
     "course": VanillaGanOptions(),
     # A lower first decay calms the game, and the average of the generator is better than any single step of it.
     "cpu": VanillaGanOptions(
-        epochs=60, beta1=0.5, ema=0.999, precision="bfloat16", log_every=100, preview_every=5000, validate_every=5000
+        epochs=60,
+        beta1=0.5,
+        final_lr=0.1,
+        ema=0.999,
+        precision="auto",
+        log_every=100,
+        preview_every=5000,
+        validate_every=5000,
     ),
 }

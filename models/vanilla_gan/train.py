@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.engine import prepare_process
+from models.engine import prepare_process, training_precision
 from models.evaluation.digit_classifier import judge, load_classifier
 from models.sampling import draw_latents, render
 from models.training import loop, processes
@@ -56,6 +56,7 @@ class VanillaGanRecipe(GanRecipe):
 
     def about(self) -> About:
         options = self._vanilla
+        precision = training_precision(options.precision, self._device)
         kind = f"averaged weights (decay {options.ema:g})" if options.ema else "last weights"
         return About(
             family="vanilla-gan",
@@ -65,8 +66,8 @@ class VanillaGanRecipe(GanRecipe):
             data=f"MNIST: {len(self._digits)} of its 60,000 training digits",
             licence=options.licence or "MNIST: Creative Commons Attribution-ShareAlike 3.0",
             recipe=(
-                f"Non-saturating loss on logits, Adam {options.lr:g}, beta1 {options.beta1:g}, "
-                f"batch {options.batch_size}, {options.precision}; {kind}"
+                f"Non-saturating loss on logits, Adam {options.lr:g} to {options.lr * options.final_lr:g}, "
+                f"beta1 {options.beta1:g}, batch {options.batch_size}, {precision}; {kind}"
             ),
             image_size=SIZE,
             options={},

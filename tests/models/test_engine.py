@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from models.engine import CompletionEngine
+from models.engine import CompletionEngine, choose_precision, training_precision
 from models.glcic.network import CompletionNetwork
 
 CPU = torch.device("cpu")
@@ -58,3 +58,14 @@ def test_cuda_gives_the_picture_of_the_cpu() -> None:
     out = CompletionEngine(network, torch.device("cuda"))(image, mask)
     expected = CompletionEngine(network, CPU, precision=torch.float32)(image, mask)
     assert float((out - expected).abs().mean()) < 2 / 255
+
+
+@pytest.mark.parametrize(("has", "expected"), [({}, "float32"), ({"avx512_bf16": True}, "bfloat16")])
+def test_auto_is_bfloat16_only_where_the_processor_has_it(
+    has: dict[str, bool], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Emulated bfloat16 makes a training step thirty times slower, so `auto` never chooses it."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    assert training_precision("auto", CPU) == expected
+    assert training_precision("float32", CPU) == "float32"
+    assert str(choose_precision(CPU)) == f"torch.{expected}"

@@ -1,10 +1,12 @@
 """Options from a command line."""
 
+from itertools import pairwise
+
 import pytest
 
 from models.glcic.options import PRESETS
 from models.training.errors import OptionsError
-from models.training.options import parse_overrides, with_overrides
+from models.training.options import cosine_share, parse_overrides, with_overrides
 
 
 def test_assignments_are_json_or_text() -> None:
@@ -55,3 +57,10 @@ def test_an_override_leaves_the_preset_as_it_was() -> None:
     changed = with_overrides(PRESETS["cpu"], {"lr": 1e-3})
     assert changed.lr == 1e-3
     assert PRESETS["cpu"].lr == 5e-4
+
+
+def test_the_learning_rate_falls_from_all_of_it_to_its_last_share() -> None:
+    """Half a cosine: no jump at either end."""
+    shares = [cosine_share(step, 100, 0.1) for step in range(101)]
+    assert (shares[0], shares[-1]) == (1.0, pytest.approx(0.1))
+    assert all(later < earlier for earlier, later in pairwise(shares))
