@@ -3,7 +3,8 @@
 -- ARGV[1] names the command, the rest are its arguments. All times are seconds of this server's clock.
 --
 --   job:ID          hash    the record; besides the fields of contracts.Job: queue, seq (order of submission),
---                           worker and token (of the lease), published_at (0: no message is on its way)
+--                           worker and token (of the lease), published_at (0: no message is on its way),
+--                           kept (number of the last attempt that saved what it did)
 --   events:ID       stream  what happened to it
 --   queued:QUEUE    zset    waiting ids by seq, so that a job that comes back keeps its place
 --   running:QUEUE   zset    leased ids by the time their lease runs out
@@ -99,8 +100,10 @@ local function queue_again(id)
   add_event(id, 'queued')
 end
 
+-- Attempts that saved what they did, and those before them, do not count: a long run may lose any number of workers.
 local function lose(id, max_attempts, failure)
-  if tonumber(field(id, 'attempts')) >= max_attempts and not field(id, 'cancel_requested') then
+  local lost = tonumber(field(id, 'attempts')) - tonumber(field(id, 'kept') or 0)
+  if lost >= max_attempts and not field(id, 'cancel_requested') then
     finish(id, 'failed', 'failure', failure)
   else
     queue_again(id)
@@ -137,6 +140,13 @@ local function withdraw(matches)
       redis.call('ZREM', PREFIX .. 'workers', worker)
       redis.call('HDEL', PREFIX .. 'worker-info', worker)
     end
+  end
+end
+
+local function move_in_time(key, seconds)
+  local entries = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+  for index = 1, #entries, 2 do
+    redis.call('ZADD', key, stamp(tonumber(entries[index + 1]) + seconds), entries[index])
   end
 end
 
@@ -213,6 +223,14 @@ function commands.progress(id, token, progress)
   return 1
 end
 
+function commands.keep(id, token)
+  if not holds(id, token) then
+    return 0
+  end
+  redis.call('HSET', job_key(id), 'kept', field(id, 'attempts'))
+  return 1
+end
+
 -- 1 also when this very lease has ended the job before: the first answer may have been lost on the way.
 function commands.finish(id, token, state, name, payload)
   if holds(id, token) then
@@ -279,9 +297,15 @@ end
 function commands.sweep(seconds, max_attempts, failure, grace, patience, ttl)
   local last = tonumber(redis.call('GET', PREFIX .. 'swept') or now)
   redis.call('SET', PREFIX .. 'swept', stamp(now))
-  -- Nobody swept for a while: this server was away, and nobody could renew. Every lease starts anew.
-  local away = now - last > tonumber(grace)
+  -- Nobody swept for a while: this server was away, and nobody could renew. Or its clock was set. Every lease starts
+  -- anew, and what has ended stays for as long as it was due before.
+  local gap = now - last
+  local away = gap > tonumber(grace) or gap < 0
   local lost, unpublished, removed = {}, {}, {}
+  if away then
+    move_in_time(PREFIX .. 'ended', gap)
+    move_in_time(PREFIX .. 'workers', math.min(gap, 0))
+  end
 
   for _, queue in ipairs(QUEUES) do
     if away then
@@ -299,7 +323,7 @@ function commands.sweep(seconds, max_attempts, failure, grace, patience, ttl)
     local empty = redis.call('LLEN', queue) == 0
     for rank, id in ipairs(redis.call('ZRANGE', queued_key(queue), 0, -1)) do
       local age = now - tonumber(field(id, 'published_at'))
-      if age >= now or (empty and age > tonumber(grace)) or (rank == 1 and age > tonumber(patience)) then
+      if age >= now or age < 0 or (empty and age > tonumber(grace)) or (rank == 1 and age > tonumber(patience)) then
         redis.call('HSET', job_key(id), 'published_at', stamp(now))
         unpublished[#unpublished + 1] = id
         unpublished[#unpublished + 1] = queue
@@ -323,7 +347,7 @@ function commands.stats()
   local answer = {}
   for _, queue in ipairs(QUEUES) do
     local oldest = redis.call('ZRANGE', queued_key(queue), 0, 0)[1]
-    local age = oldest and now - tonumber(field(oldest, 'created_at')) or 0
+    local age = oldest and math.max(0, now - tonumber(field(oldest, 'created_at'))) or 0
     answer[#answer + 1] = { queue, redis.call('ZCARD', queued_key(queue)), redis.call('ZCARD', running_key(queue)),
       stamp(age) }
   end

@@ -234,6 +234,10 @@ class Ledger:
         """Tell how far it is. False: the lease is lost and nothing was written; so for all that follow."""
         return bool(self._run("progress", lease.job.id, lease.token, progress.model_dump_json()))
 
+    def keep(self, lease: Lease) -> bool:
+        """Say that what was done so far is saved: this attempt, if it is lost, does not count, nor do those before."""
+        return bool(self._run("keep", lease.job.id, lease.token))
+
     def succeed(self, lease: Lease, result: Result) -> bool:
         """End the job; what `result.key` names must be stored before. May be repeated."""
         return self._finish(lease, JobState.SUCCEEDED, "result", result.model_dump_json())
@@ -273,9 +277,9 @@ class Ledger:
     def sweep(self, grace_seconds: float | None = None, patience_seconds: float = 30) -> SweepReport:
         """Find what was lost. Any number of processes may sweep at any time.
 
-        `grace_seconds` (a fifth of a lease if unset) is how long a message may take to its queue; when nobody swept
-        for so long, the broker was away, and leases start anew. `patience_seconds` is how long the first job in line
-        may wait while its queue has messages.
+        `grace_seconds` (a fifth of a lease if unset) is how long a message may take to its queue. When nobody swept for
+        so long, or the broker's clock went back, leases start anew, and nothing ages by the time between.
+        `patience_seconds` is how long the first job in line may wait while its queue has messages.
         """
         grace = self._lease_seconds / 5 if grace_seconds is None else grace_seconds
         lost, unpublished, removed = self._run(

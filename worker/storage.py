@@ -1,11 +1,12 @@
 """Where pictures in flight and results lie: bytes by key, on a disk that API and workers share.
 
-Keys are `inputs/JOB/image`, `inputs/JOB/mask` and `results/JOB`.
+Keys are `inputs/JOB/REQUEST/image`, `inputs/JOB/REQUEST/mask`, `results/JOB` and `samples/SHEET`.
 """
 
 import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -60,22 +61,26 @@ class Storage:
         """Remove what is stored under `key`, if anything is."""
         self._path(key).unlink(missing_ok=True)
 
-    def expire(self, older_than_seconds: float) -> int:
-        """Remove what was put longer ago than this, unfinished writes and empty folders; the number of files removed.
+    def expire(
+        self, folder: str, older_than_seconds: float, needed: Callable[[str], bool] = lambda _: False
+    ) -> list[str]:
+        """Remove what was put below `folder` longer ago than this and is not `needed` by its key, unfinished writes and
+        empty folders; the keys removed.
 
         What a job needs is deleted when the job is; this catches what a killed process left behind.
         """
-        removed = 0
+        removed = []
         limit = time.time() - older_than_seconds
-        for folder, _, names in os.walk(self._root, topdown=False):
-            for path in (Path(folder, name) for name in names):
+        for parent, _, names in os.walk(self._path(folder), topdown=False):
+            for path in (Path(parent, name) for name in names):
+                key = path.relative_to(self._root).as_posix()
                 try:
-                    if path.stat().st_mtime < limit:
+                    if path.stat().st_mtime < limit and (path.name.startswith(_UNFINISHED) or not needed(key)):
                         path.unlink()
-                        removed += 1
+                        removed.append(key)
                 except FileNotFoundError:
                     continue  # another process expires at the same time
-            self._remove_if_empty(Path(folder), limit)
+            self._remove_if_empty(Path(parent), limit)
         return removed
 
     def _path(self, key: str) -> Path:
@@ -84,7 +89,7 @@ class Storage:
         return self._root / key
 
     def _remove_if_empty(self, folder: Path, limit: float) -> None:
-        if folder == self._root:
+        if folder.parent == self._root:
             return
         try:
             if folder.stat().st_mtime < limit:

@@ -64,9 +64,13 @@ def run(work: Work, settings: WorkerSettings) -> None:
     run_id = request.run or work.job.id
     folder = runs.folder(run_id)
     folder.mkdir(parents=True, exist_ok=True)
+    teller = _Teller(work)
     with tempfile.TemporaryFile() as errors:
         with _training_process(_arguments(request, data, folder, settings), settings, errors) as process:
-            asked_to_stop = _follow(process, work, LogTail(folder / "log.jsonl"))
+            asked_to_stop = _follow(process, work, LogTail(folder / "log.jsonl"), teller)
+        if process.returncode == -signal.SIGKILL and teller.saved and not asked_to_stop:
+            work.lose()  # killed in the middle of good work: it goes on from what it saved
+            return
         _settle(work, process.returncode, asked_to_stop, runs, run_id, errors, Storage(settings.storage_dir))
 
 
@@ -112,10 +116,10 @@ def _training_process(
         process.wait()
 
 
-def _follow(process: "subprocess.Popen[bytes]", work: Work, log: LogTail) -> bool:
+def _follow(process: "subprocess.Popen[bytes]", work: Work, log: LogTail, teller: "_Teller") -> bool:
     """Pass on what the process tells until it ends; whether it was asked to."""
     log.skip()  # of an earlier attempt
-    teller, kill_at = _Teller(work), 0.0
+    kill_at = 0.0
     while process.poll() is None:
         teller.tell(log.read())
         if not kill_at and (work.cancelled() or work.stopping()):
@@ -133,6 +137,7 @@ class _Teller:
 
     def __init__(self, work: Work) -> None:
         self._work = work
+        self.saved = False  # whether this attempt has written a checkpoint
         self._done, self._total = 0, 1
         self._details: dict[str, Any] = {}
 
@@ -141,6 +146,9 @@ class _Teller:
         for line in lines:
             self._done, self._total = int(line["step"]), int(line.get("of", self._total))
             self._details |= {name: value for name, value in line.items() if name not in _NOT_DETAILS}
+        if any(line["event"] == "checkpoint" for line in lines):
+            self.saved = True
+            self._work.keep()
         if lines:
             self._work.progress(self._done, self._total, str(self._details.get("phase", "")), **self._details)
 

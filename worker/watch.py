@@ -16,13 +16,16 @@ from celery.signals import worker_shutdown, worker_shutting_down
 
 from worker.celery_app import publish_id
 from worker.connection import OUTAGES, connect
-from worker.ledger import Ledger
+from worker.contracts import InpaintRequest
+from worker.ledger import Ledger, UnknownJobError
 from worker.runtime import STOP_SIGNAL
 from worker.settings import WorkerSettings
 from worker.storage import Storage
 
 _SWEEP_SECONDS: Final = 1.0
-_EXPIRE_SECONDS: Final = 600.0
+_TIDY_SECONDS: Final = 600.0
+_STRAY_SECONDS: Final = 900.0
+"""Longer than any request takes from storing a picture to entering its job."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,9 +39,8 @@ class Watch:
         self._living = living
         self._ledger = Ledger(connect(settings.redis_url, 1), settings)
         self._storage = Storage(settings.storage_dir)
-        # A file outlives its job only where a process was killed between two steps.
-        self._keep_seconds = 2 * settings.result_ttl_seconds
-        self._expire_at = 0.0
+        self._sheet_seconds = settings.result_ttl_seconds
+        self._tidy_at = 0.0
         self._done = threading.Event()
 
     def start(self) -> None:
@@ -82,11 +84,41 @@ class Watch:
         for job_id, queue in report.unpublished:
             publish_id(job_id, queue, self._celery)
         for job_id in report.removed:
-            for key in (f"inputs/{job_id}/image", f"inputs/{job_id}/mask", f"results/{job_id}"):
-                self._storage.delete(key)
-        if time.monotonic() >= self._expire_at:
-            self._storage.expire(self._keep_seconds)
-            self._expire_at = time.monotonic() + _EXPIRE_SECONDS
+            self._storage.delete(f"results/{job_id}")
+        if time.monotonic() >= self._tidy_at:
+            tidy(self._storage, self._ledger, sheet_seconds=self._sheet_seconds)
+            self._tidy_at = time.monotonic() + _TIDY_SECONDS
+
+
+def tidy(
+    storage: Storage, ledger: Ledger, stray_seconds: float = _STRAY_SECONDS, sheet_seconds: float = 24 * 3600
+) -> list[str]:
+    """Remove files that no job needs, however old the jobs are that need theirs; the keys removed.
+
+    A file outlives its job only where a process was killed between two steps.
+    """
+
+    def needed(key: str) -> bool:
+        folder, job_id = key.split("/")[:2]
+        try:
+            job = ledger.get(job_id)
+        except UnknownJobError:
+            return False
+        if folder == "results":
+            return not job.state.ended or job.result is not None
+        request = job.request
+        return (
+            not job.state.ended
+            and isinstance(request, InpaintRequest)
+            and key
+            in (
+                request.image_key,
+                request.mask_key,
+            )
+        )
+
+    removed = [key for folder in ("inputs", "results") for key in storage.expire(folder, stray_seconds, needed)]
+    return removed + storage.expire("samples", sheet_seconds)
 
 
 def install(celery: Celery, node: str, settings: WorkerSettings) -> None:

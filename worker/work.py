@@ -69,6 +69,13 @@ class Work:
         except OUTAGES as error:
             _log.warning("Job %s could not tell its progress: %s", self.job.id, error)
 
+    def keep(self) -> None:
+        """What it did so far is saved, and the next attempt goes on from there: losing this one does not count."""
+        try:
+            self._quick_ledger.keep(self._lease)
+        except OUTAGES as error:
+            _log.warning("Job %s could not tell that it saved: %s", self.job.id, error)
+
     def succeed(self, result: Result) -> None:
         """The result is stored under `result.key`."""
         if not self.settled and self._ledger.succeed(self._lease, result):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from tests.worker.conftest import INPAINT, RESULT, SAMPLE, TRAINING
+from worker import ledger as ledger_module
 from worker.connection import connect
 from worker.contracts import INFERENCE_QUEUE, TRAINING_QUEUE, Failure, Job, JobState, Progress
 from worker.ledger import (
@@ -392,6 +393,66 @@ def test_ended_jobs_are_removed_after_their_time(redis_url: str, settings: Worke
             ledger.get("ended")
         assert [job.id for job in ledger.recent("me")] == ["waiting"]
         assert [key for key in client.scan_iter() if "ended" in key and key != "inpaint:ended"] == []
+
+
+def test_a_run_that_saves_may_lose_any_number_of_workers(
+    ledger: Ledger, submit: Submit, settings: WorkerSettings
+) -> None:
+    """An attempt that kept what it did does not count; the first that keeps nothing counts again."""
+    job = submit(TRAINING)
+    for _ in range(2 * settings.max_attempts):
+        lease = leased(ledger, job)
+        assert ledger.keep(lease)
+        ledger.lose(lease)
+        assert not ledger.keep(lease)
+    for _ in range(settings.max_attempts):
+        assert ledger.get(job.id).state is JobState.QUEUED
+        ledger.lose(leased(ledger, job))
+    assert ledger.get(job.id).state is JobState.FAILED
+
+
+@pytest.fixture
+def set_clock(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Moves the broker's clock, as the ledger of this test sees it, so many seconds from where it is."""
+    script = ledger_module._SCRIPT
+    ticks = "local clock = redis.call('TIME')"
+    assert script.count(ticks) == 1
+    moved = f"{ticks}\nclock[1] = clock[1] + tonumber(redis.call('GET', 'moved') or 0)"
+    monkeypatch.setattr(ledger_module, "_SCRIPT", script.replace(ticks, moved))
+    return lambda seconds: client.set("moved", int(seconds)) and None
+
+
+@pytest.mark.parametrize("jump", [-7200, -10, 10, 7200, 40 * 365 * 86_400])
+def test_a_clock_that_jumps_disturbs_no_job(
+    set_clock: Callable[[float], None], client: redis.Redis, settings: WorkerSettings, jump: int
+) -> None:
+    """A running job keeps its lease, a dead worker's job is found as soon as ever, a lost message is sent, a result
+    stays, and a silent worker is forgotten: forwards, backwards, and from 1970."""
+    ledger = Ledger(client, settings.model_copy(update={"result_ttl_seconds": 3600, "lease_seconds": 1}))
+    leases = []
+    for name in ("ended", "living", "dead", "unsent"):
+        ledger.submit(name, INPAINT)
+        if name != "unsent":
+            leases.append(leased(ledger, ledger.get(name)))
+    ended, living, dead = leases
+    ledger.succeed(ended, RESULT)
+    ledger.announce("other:1", WorkerInfo(id="other:1", queue="inference"), ttl_seconds=1)
+    ledger.sweep(grace_seconds=0.1)
+
+    set_clock(jump)
+    report = ledger.sweep(grace_seconds=0.1)
+    assert (report.lost, report.removed) == ([], [])
+    unpublished = set(report.unpublished)
+    end = time.monotonic() + 3
+    while ledger.get("dead").state is JobState.RUNNING or ("unsent", "inference") not in unpublished:
+        assert ledger.renew(living) is RenewState.HELD
+        unpublished |= set(ledger.sweep(grace_seconds=0.1).unpublished)
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert ledger.renew(dead) is RenewState.LOST
+    assert ledger.get("ended").result == RESULT
+    assert ledger.workers() == []
+    assert ledger.stats()["inference"].oldest_seconds >= 0
 
 
 class Life(RuleBasedStateMachine):

@@ -78,27 +78,31 @@ def test_a_write_that_fails_leaves_nothing(storage: Storage, tmp_path: Path) -> 
     assert [path.name for path in (tmp_path / "storage/a").iterdir()] == ["b"]
 
 
-def test_what_is_old_expires_and_the_rest_stays(storage: Storage, tmp_path: Path) -> None:
-    """Old files go, what a killed write left and empty folders too; a new file keeps its folder."""
-    storage.put("inputs/old/image", b"x")
-    storage.put("inputs/new/image", b"x")
+def test_what_is_old_and_not_needed_expires_and_the_rest_stays(storage: Storage, tmp_path: Path) -> None:
+    """Old files go, what a killed write left and empty folders too; a new file keeps its folder, a needed one stays."""
+    for job in ("old", "new", "waiting"):
+        storage.put(f"inputs/{job}/image", b"x")
+    storage.put("results/old", b"x")
     root = tmp_path / "storage"
     (root / "inputs/old/.put-1234").write_bytes(b"half")
     yesterday = time.time() - 86_400
-    for path in (root / "inputs/old").iterdir():
+    for path in (*(root / "inputs/old").iterdir(), root / "inputs/waiting/image", root / "results/old"):
         os.utime(path, (yesterday, yesterday))
-    assert storage.expire(3600) == 2
+    needed = "inputs/waiting/image"
+    assert sorted(storage.expire("inputs", 3600, needed.__eq__)) == ["inputs/old/.put-1234", "inputs/old/image"]
     assert storage.exists("inputs/new/image")
+    assert storage.exists(needed)
     os.utime(root / "inputs/old", (yesterday, yesterday))
-    assert storage.expire(3600) == 0
-    assert sorted(path.name for path in (root / "inputs").iterdir()) == ["new"]
-    assert Storage(tmp_path / "nothing").expire(0) == 0
+    assert storage.expire("inputs", 3600, needed.__eq__) == []
+    assert sorted(path.name for path in (root / "inputs").iterdir()) == ["new", "waiting"]
+    assert storage.exists("results/old")
+    assert Storage(tmp_path / "nothing").expire("inputs", 0) == []
 
 
 def test_expiry_does_not_disturb_those_who_put(storage: Storage) -> None:
     """A folder that vanishes under a writer is made again."""
     with ThreadPoolExecutor(4) as pool:
-        expiries = [pool.submit(storage.expire, -1.0) for _ in range(100)]
+        expiries = [pool.submit(storage.expire, "inputs", -1.0) for _ in range(100)]
         puts = [pool.submit(storage.put, f"inputs/{number % 7}/image", b"x") for number in range(300)]
         for future in (*puts, *expiries):
             future.result()

@@ -179,6 +179,14 @@ def test_a_killed_process_is_a_failure_that_says_so(bench: Bench) -> None:
     assert job.failure.type == "out-of-memory"
 
 
+def test_a_process_that_is_killed_after_it_saved_goes_on(bench: Bench) -> None:
+    """SIGKILL in the middle of good work is no failure: the run waits again, and the next attempt resumes it."""
+    bench.submit("job-6", ENDLESS | {"checkpoint_seconds": 0})
+    job = bench.during("job-6", 3, bench.kill_process)
+    assert (job.state, job.failure) == (JobState.QUEUED, None)
+    assert any(event["event"] == "checkpoint" for event in events(bench, "job-6"))
+
+
 @pytest.mark.parametrize(
     ("overrides", "dataset", "says"),
     [
