@@ -107,6 +107,7 @@ FAILURE_PROBLEMS: dict[str, tuple[int, str]] = {
     "model-unavailable": (503, "The model is not available"),
     "out-of-memory": (503, "The picture needs more memory than the worker has"),
     "timed-out": (504, "The job took too long"),
+    "deadline": (504, "The job's time was over"),
     "worker-lost": (503, "The workers that ran the job were lost"),
     "expired": (410, "The job's data are gone"),
     "internal": (500, "The job failed"),

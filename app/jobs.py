@@ -23,6 +23,7 @@ from worker.contracts import InpaintRequest, Job, JobRequest, JobState, Result
 from worker.storage import MissingObjectError
 
 POLL_AFTER_SECONDS = 1
+_LONGEST_DEADLINE = 7 * 24 * 3600
 _WAIT = re.compile(r"wait\s*=\s*\"?([0-9]{1,9})\"?")
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "application/zip": "zip"}
 
@@ -63,13 +64,32 @@ def get_preference(
 
 PreferenceDep = Annotated[Preference, Depends(get_preference)]
 
+CancelAfterDep = Annotated[
+    int | None,
+    Header(
+        alias="Cancel-After",
+        ge=1,
+        le=_LONGEST_DEADLINE,
+        description="Seconds. A job that has not ended by then, waiting or running, fails as `deadline`.",
+        examples=[20],
+    ),
+]
 
-def accept(clients: Clients, job_id: str, request: JobRequest, *, owner: str, fingerprint: str = "") -> Job:
+
+def accept(
+    clients: Clients,
+    job_id: str,
+    request: JobRequest,
+    *,
+    owner: str,
+    fingerprint: str = "",
+    cancel_after: int | None = None,
+) -> Job:
     """Enter a job into the ledger and send its message; blocks.
 
     Raises QueueFullError, IdempotencyConflictError, and one of OUTAGES where the ledger cannot be reached.
     """
-    job = clients.ledger.submit(job_id, request, owner=owner, fingerprint=fingerprint)
+    job = clients.ledger.submit(job_id, request, owner=owner, fingerprint=fingerprint, cancel_after=cancel_after)
     if job.state is JobState.QUEUED:
         clients.publish(job)
     return job

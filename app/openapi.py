@@ -37,7 +37,7 @@ _WHEN = {
     422: "The mask has another size than the image, or the id is taken by another request.",
     429: "Too many jobs are waiting; see `Retry-After`.",
     503: "The queue cannot be reached, or the model is not available; see `Retry-After`.",
-    504: "The job took too long.",
+    504: "The job took too long, or longer than `Cancel-After` allows.",
 }
 
 

@@ -40,6 +40,7 @@ class JobView(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    deadline: datetime | None = Field(description="When it fails if it has not ended by then (`Cancel-After`).")
     attempts: int = Field(description="Times a worker has taken it.")
     cancel_requested: bool
     progress: Progress | None
@@ -60,6 +61,7 @@ class JobView(BaseModel):
             created_at=when(job.created_at),
             started_at=when(job.started_at) if job.started_at else None,
             finished_at=when(job.finished_at) if job.finished_at else None,
+            deadline=when(job.deadline) if job.deadline else None,
             attempts=job.attempts,
             cancel_requested=job.cancel_requested,
             progress=job.progress,

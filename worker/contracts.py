@@ -1,8 +1,8 @@
 """What crosses the queue: names, job requests, job records, events. Keys, never pixels.
 
 A job is accepted when it stands in the ledger. The Celery message carries its
-id alone; everything else is read from the ledger, so a message that is lost,
-repeated or late does no harm.
+id alone and says that a job waits; which one runs is the ledger's choice, so a
+message that is lost, repeated or late does no harm.
 
     queued --lease--> running --> succeeded | failed | cancelled
        ^                 |
@@ -127,7 +127,16 @@ class Progress(Contract):
 class Failure(Contract):
     """Why a job failed: `type` for programs, `detail` for the person who reads it."""
 
-    type: Literal["bad-input", "model-unavailable", "out-of-memory", "timed-out", "worker-lost", "expired", "internal"]
+    type: Literal[
+        "bad-input",
+        "model-unavailable",
+        "out-of-memory",
+        "timed-out",
+        "deadline",
+        "worker-lost",
+        "expired",
+        "internal",
+    ]
     detail: str
 
 
@@ -155,6 +164,7 @@ class Job(Contract):
     created_at: float
     started_at: float | None = None
     finished_at: float | None = None
+    deadline: float | None = Field(default=None, description="When it fails if it has not ended by then.")
     cancel_requested: bool = False
     progress: Progress | None = None
     failure: Failure | None = None

@@ -7,7 +7,10 @@
 --                           kept (number of the last attempt that saved what it did)
 --   events:ID       stream  what happened to it
 --   queued:QUEUE    zset    waiting ids by seq, so that a job that comes back keeps its place
+--   queued:QUEUE:OWNER      those of one owner
+--   turns:QUEUE     zset    owners by their next turn: who has had fewer is next
 --   running:QUEUE   zset    leased ids by the time their lease runs out
+--   pace:QUEUE      list    how many seconds of work each of the latest ends took; finished:QUEUE: when the last one was
 --   ended           zset    ended ids by time
 --   owned:OWNER     zset    ids by seq
 --   workers         zset    announced workers by the time the announcement runs out; worker-info: what they said
@@ -17,6 +20,8 @@ local CHANNEL = 'jobs'
 local QUEUES = { 'inference', 'training' }
 local EVENTS_KEPT = 1000
 local REMOVED_AT_ONCE = 500
+local PACE_OVER = 32
+local OVERDUE = '{"type":"deadline","detail":"It had not ended when the time in Cancel-After was over."}'
 
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1e6
@@ -33,8 +38,12 @@ local function field(id, name)
   return redis.call('HGET', job_key(id), name)
 end
 
-local function queued_key(queue)
-  return PREFIX .. 'queued:' .. queue
+local function queued_key(queue, owner)
+  return PREFIX .. 'queued:' .. queue .. (owner and ':' .. owner or '')
+end
+
+local function turns_key(queue)
+  return PREFIX .. 'turns:' .. queue
 end
 
 local function running_key(queue)
@@ -65,10 +74,66 @@ local function holds(id, token)
   return values[1] == 'running' and values[2] == token
 end
 
+-- An owner who comes joins those whose turn it is: neither before all others, nor after what others have waiting.
+local function enqueue(id)
+  local values = redis.call('HMGET', job_key(id), 'queue', 'owner', 'seq')
+  local queue, owner, seq = values[1], values[2], values[3]
+  local turns = turns_key(queue)
+  local first = redis.call('ZRANGE', turns, 0, 0, 'WITHSCORES')
+  while first[1] and redis.call('ZCARD', queued_key(queue, first[1])) == 0 do
+    redis.call('ZREM', turns, first[1])
+    first = redis.call('ZRANGE', turns, 0, 0, 'WITHSCORES')
+  end
+  redis.call('ZADD', turns, 'NX', first[2] or 0, owner)
+  redis.call('ZADD', queued_key(queue), seq, id)
+  redis.call('ZADD', queued_key(queue, owner), seq, id)
+end
+
+local function dequeue(id)
+  local values = redis.call('HMGET', job_key(id), 'queue', 'owner')
+  redis.call('ZREM', queued_key(values[1]), id)
+  redis.call('ZREM', queued_key(values[1], values[2]), id)
+end
+
+-- Iterates over the waiting ids of `queue` that `fit`, in the order in which they will run: owners take turns, each
+-- with its oldest job. Nothing may be leased meanwhile.
+local function line(queue, fits)
+  local owners = {}
+  local entries = redis.call('ZRANGE', turns_key(queue), 0, -1, 'WITHSCORES')
+  for index = 1, #entries, 2 do
+    owners[#owners + 1] = { jobs = queued_key(queue, entries[index]), seen = 0, turn = tonumber(entries[index + 1]) }
+  end
+  return function()
+    while #owners > 0 do
+      local next = 1
+      for index = 2, #owners do
+        if owners[index].turn < owners[next].turn then
+          next = index
+        end
+      end
+      local owner = owners[next]
+      local id = redis.call('ZRANGE', owner.jobs, owner.seen, owner.seen)[1]
+      if not id then
+        table.remove(owners, next)
+      else
+        owner.seen = owner.seen + 1
+        if not fits or fits(id) then
+          owner.turn = owner.turn + 1
+          return id
+        end
+      end
+    end
+  end
+end
+
+local function overdue(id)
+  local deadline = field(id, 'deadline')
+  return deadline and tonumber(deadline) <= now
+end
+
 local function finish(id, state, name, payload)
-  local queue = field(id, 'queue')
-  redis.call('ZREM', queued_key(queue), id)
-  redis.call('ZREM', running_key(queue), id)
+  dequeue(id)
+  redis.call('ZREM', running_key(field(id, 'queue')), id)
   redis.call('ZADD', PREFIX .. 'ended', stamp(now), id)
   redis.call('HSET', job_key(id), 'state', state, 'finished_at', stamp(now))
   if name then
@@ -77,11 +142,35 @@ local function finish(id, state, name, payload)
   add_event(id, state, name, payload)
 end
 
+-- Measured while there is work: from the end before this one, or from this job's start where it found the queue idle.
+local function note_pace(id)
+  local values = redis.call('HMGET', job_key(id), 'queue', 'started_at')
+  local last = PREFIX .. 'finished:' .. values[1]
+  local from = math.max(tonumber(values[2]), tonumber(redis.call('GET', last) or 0))
+  redis.call('LPUSH', PREFIX .. 'pace:' .. values[1], stamp(math.max(0, now - from)))
+  redis.call('LTRIM', PREFIX .. 'pace:' .. values[1], 0, PACE_OVER - 1)
+  redis.call('SET', last, stamp(now))
+end
+
+-- Seconds until a quarter of what waits will be done; before anything has ended, what the oldest has waited so far.
+local function relief(queue)
+  local total, ends = 0, redis.call('LRANGE', PREFIX .. 'pace:' .. queue, 0, -1)
+  if #ends == 0 then
+    local oldest = redis.call('ZRANGE', queued_key(queue), 0, 0)[1]
+    return oldest and now - tonumber(field(oldest, 'created_at')) or 0
+  end
+  for _, seconds in ipairs(ends) do
+    total = total + tonumber(seconds)
+  end
+  return total / #ends * redis.call('ZCARD', queued_key(queue)) / 4
+end
+
 local function start(id, worker, seconds)
-  local queue = field(id, 'queue')
+  local values = redis.call('HMGET', job_key(id), 'queue', 'owner')
   local token = redis.call('INCR', PREFIX .. 'tokens')
-  redis.call('ZREM', queued_key(queue), id)
-  redis.call('ZADD', running_key(queue), stamp(now + seconds), id)
+  dequeue(id)
+  redis.call('ZINCRBY', turns_key(values[1]), 1, values[2])
+  redis.call('ZADD', running_key(values[1]), stamp(now + seconds), id)
   redis.call('HINCRBY', job_key(id), 'attempts', 1)
   redis.call('HSET', job_key(id), 'state', 'running', 'worker', worker, 'token', token, 'started_at', stamp(now))
   add_event(id, 'running')
@@ -92,9 +181,12 @@ local function queue_again(id)
     finish(id, 'cancelled')
     return
   end
-  local queue = field(id, 'queue')
-  redis.call('ZREM', running_key(queue), id)
-  redis.call('ZADD', queued_key(queue), field(id, 'seq'), id)
+  if overdue(id) then
+    finish(id, 'failed', 'failure', OVERDUE)
+    return
+  end
+  redis.call('ZREM', running_key(field(id, 'queue')), id)
+  enqueue(id)
   redis.call('HDEL', job_key(id), 'worker', 'token', 'started_at', 'progress')
   redis.call('HSET', job_key(id), 'state', 'queued', 'published_at', 0)
   add_event(id, 'queued')
@@ -153,7 +245,7 @@ end
 local commands = {}
 
 -- {'new' | 'existing', record} | {'conflict'} | {'full', seconds until there may be room}
-function commands.submit(id, queue, kind, owner, fingerprint, request, limit)
+function commands.submit(id, queue, kind, owner, fingerprint, request, limit, cancel_after)
   local known = redis.call('HMGET', job_key(id), 'owner', 'fingerprint')
   if known[1] then
     if known[1] ~= owner or known[2] ~= fingerprint then
@@ -161,23 +253,68 @@ function commands.submit(id, queue, kind, owner, fingerprint, request, limit)
     end
     return { 'existing', record(id) }
   end
-  if redis.call('ZCARD', queued_key(queue)) >= tonumber(limit) then
-    -- The oldest job has waited for about as long as the whole queue takes; come back when a quarter is done.
-    local oldest = redis.call('ZRANGE', queued_key(queue), 0, 0)[1]
-    return { 'full', stamp((now - tonumber(field(oldest, 'created_at'))) / 4) }
+  -- One of several owners may have as many waiting as there are places left, so that there is one for who comes next.
+  local free = tonumber(limit) - redis.call('ZCARD', queued_key(queue))
+  if free <= 0 or (owner ~= '' and redis.call('ZCARD', queued_key(queue, owner)) >= free) then
+    return { 'full', stamp(relief(queue)) }
   end
   local seq = redis.call('INCR', PREFIX .. 'sequence')
   redis.call('HSET', job_key(id), 'id', id, 'queue', queue, 'kind', kind, 'owner', owner, 'fingerprint', fingerprint,
     'request', request, 'state', 'queued', 'attempts', 0, 'created_at', stamp(now), 'seq', seq,
     'published_at', stamp(now))
-  redis.call('ZADD', queued_key(queue), seq, id)
+  if cancel_after ~= '' then
+    redis.call('HSET', job_key(id), 'deadline', stamp(now + tonumber(cancel_after)))
+  end
+  enqueue(id)
   redis.call('ZADD', PREFIX .. 'owned:' .. owner, seq, id)
   add_event(id, 'queued')
   return { 'new', record(id) }
 end
 
--- The record with its new token, or false. Who asks again for what it holds gets the same lease: the first
--- answer may have been lost on the way.
+-- A queued job whose time is over ends when somebody looks at it, be there a worker or not.
+function commands.get(id)
+  if field(id, 'state') == 'queued' and overdue(id) then
+    finish(id, 'failed', 'failure', OVERDUE)
+  end
+  return record(id)
+end
+
+-- How many will run before it, or false
+function commands.position(id)
+  if field(id, 'state') ~= 'queued' then
+    return false
+  end
+  local before = 0
+  for other in line(field(id, 'queue')) do
+    if other == id then
+      return before
+    end
+    before = before + 1
+  end
+  return false
+end
+
+-- The record of the job that is next, with its new token, or false. A worker that holds one already gets that: the
+-- answer that gave it to it was lost on the way.
+function commands.lease_next(queue, worker, seconds)
+  for _, id in ipairs(redis.call('ZRANGE', running_key(queue), 0, -1)) do
+    if field(id, 'worker') == worker then
+      return record(id)
+    end
+  end
+  local id = line(queue)()
+  while id and overdue(id) do
+    finish(id, 'failed', 'failure', OVERDUE)
+    id = line(queue)()
+  end
+  if not id then
+    return false
+  end
+  start(id, worker, tonumber(seconds))
+  return record(id)
+end
+
+-- The record with its new token, or false. Who asks again for what it holds gets the same lease.
 function commands.lease(id, worker, seconds)
   local values = redis.call('HMGET', job_key(id), 'state', 'worker')
   if values[1] == 'queued' then
@@ -189,19 +326,25 @@ function commands.lease(id, worker, seconds)
   return false
 end
 
--- Records of up to `limit` waiting jobs, oldest first. A job that has lost a worker before is left out: it may
--- be what killed it, so it runs alone and takes nobody with it.
+-- Records of up to `limit` waiting jobs, in the order of their turns. A job that has lost a worker before is left
+-- out: it may be what killed it, so it runs alone and takes nobody with it.
 function commands.lease_waiting(queue, kind, limit, worker, seconds)
-  local leased = {}
-  for _, id in ipairs(redis.call('ZRANGE', queued_key(queue), 0, -1)) do
-    if #leased >= tonumber(limit) then
+  local function fits(id)
+    local values = redis.call('HMGET', job_key(id), 'kind', 'attempts')
+    return values[1] == kind and values[2] == '0' and not overdue(id)
+  end
+  local chosen, leased = {}, {}
+  local following = line(queue, fits)
+  while #chosen < tonumber(limit) do
+    local id = following()
+    if not id then
       break
     end
-    local values = redis.call('HMGET', job_key(id), 'kind', 'attempts')
-    if values[1] == kind and values[2] == '0' then
-      start(id, worker, tonumber(seconds))
-      leased[#leased + 1] = record(id)
-    end
+    chosen[#chosen + 1] = id
+  end
+  for _, id in ipairs(chosen) do
+    start(id, worker, tonumber(seconds))
+    leased[#leased + 1] = record(id)
   end
   return leased
 end
@@ -211,7 +354,7 @@ function commands.renew(id, token, seconds)
     return 'lost'
   end
   redis.call('ZADD', running_key(field(id, 'queue')), stamp(now + tonumber(seconds)), id)
-  return field(id, 'cancel_requested') and 'cancel-requested' or 'held'
+  return (field(id, 'cancel_requested') or overdue(id)) and 'cancel-requested' or 'held'
 end
 
 function commands.progress(id, token, progress)
@@ -231,9 +374,14 @@ function commands.keep(id, token)
   return 1
 end
 
--- 1 also when this very lease has ended the job before: the first answer may have been lost on the way.
+-- 1 also when this very lease has ended the job before: the first answer may have been lost on the way. A job that was
+-- stopped and that nobody cancelled was stopped because its time was over.
 function commands.finish(id, token, state, name, payload)
+  if state == 'cancelled' and overdue(id) and not field(id, 'cancel_requested') then
+    state, name, payload = 'failed', 'failure', OVERDUE
+  end
   if holds(id, token) then
+    note_pace(id)
     finish(id, state, name, payload)
     return 1
   end
@@ -318,12 +466,14 @@ function commands.sweep(seconds, max_attempts, failure, grace, patience, ttl)
       lost[#lost + 1] = id
     end
     -- Celery keeps a queue's messages in a list of that name. Where it is empty, a job that has waited for longer
-    -- than a message takes from here to there has lost its message; where it is not, only the first in line is
+    -- than a message takes from here to there has lost its message; where it is not, only the oldest is
     -- looked at, and with more patience.
     local empty = redis.call('LLEN', queue) == 0
     for rank, id in ipairs(redis.call('ZRANGE', queued_key(queue), 0, -1)) do
       local age = now - tonumber(field(id, 'published_at'))
-      if age >= now or age < 0 or (empty and age > tonumber(grace)) or (rank == 1 and age > tonumber(patience)) then
+      if overdue(id) then
+        finish(id, 'failed', 'failure', OVERDUE)
+      elseif age >= now or age < 0 or (empty and age > tonumber(grace)) or (rank == 1 and age > tonumber(patience)) then
         redis.call('HSET', job_key(id), 'published_at', stamp(now))
         unpublished[#unpublished + 1] = id
         unpublished[#unpublished + 1] = queue

@@ -142,15 +142,23 @@ class Ledger:
 
     # For those who ask
 
-    def submit(self, job_id: str, request: JobRequest, *, owner: str = "", fingerprint: str = "") -> Job:
+    def submit(
+        self,
+        job_id: str,
+        request: JobRequest,
+        *,
+        owner: str = "",
+        fingerprint: str = "",
+        cancel_after: float | None = None,
+    ) -> Job:
         """Accept a job, or find it again: the same id, owner and fingerprint give the job that exists.
 
-        Raises QueueFullError, IdempotencyConflictError.
+        A job that has not ended `cancel_after` seconds from now fails as `deadline`. Raises QueueFullError,
+        IdempotencyConflictError.
         """
-        queue = queue_of(request)
-        answer = self._run(
-            "submit", job_id, queue, request.kind, owner, fingerprint, request.model_dump_json(), self._limit
-        )
+        queue, content = queue_of(request), request.model_dump_json()
+        limits = self._limit, "" if cancel_after is None else cancel_after
+        answer = self._run("submit", job_id, queue, request.kind, owner, fingerprint, content, *limits)
         match answer[0]:
             case "conflict":
                 raise IdempotencyConflictError(f"Job '{job_id}' exists already and was another request.")
@@ -160,16 +168,15 @@ class Ledger:
 
     def get(self, job_id: str) -> Job:
         """Raises UnknownJobError."""
-        record: Any = self._client.hgetall(f"{_PREFIX}job:{job_id}")
+        record = self._run("get", job_id)
         if not record:
             raise UnknownJobError(f"There is no job '{job_id}'. Ended jobs are kept for a while, then removed.")
         return _job(record)
 
     def position(self, job_id: str) -> int | None:
-        """How many jobs of its queue are before it: 0 is next, None does not wait."""
-        queue: Any = self._client.hget(f"{_PREFIX}job:{job_id}", "queue")
-        rank: Any = self._client.zrank(f"{_PREFIX}queued:{queue}", job_id)
-        return None if rank is None else int(rank)
+        """How many jobs of its queue will run before it: 0 is next, None does not wait. Owners take turns."""
+        before = self._run("position", job_id)
+        return None if before is None else int(before)
 
     def recent(self, owner: str = "", limit: int = 50) -> list[Job]:
         """The latest jobs of `owner`, newest first."""
@@ -214,13 +221,22 @@ class Ledger:
 
     # For the worker that runs jobs
 
+    def lease_next(self, queue: str, worker: str) -> Lease | None:
+        """The right to run the job of `queue` that is next; None when none waits.
+
+        Owners take turns, each with its oldest job, so that nobody waits for all that somebody else has sent. A
+        worker asks when it has settled what it had: while it holds a job of this queue, it is given that one again.
+        """
+        record = self._run("lease_next", queue, worker, self._lease_seconds)
+        return _lease(record) if record else None
+
     def lease(self, job_id: str, worker: str) -> Lease | None:
-        """The right to run a queued job; None when it has ended, is gone, or another worker has it."""
+        """The right to run this queued job, whoever's turn it is; None when it has ended, is gone, or is leased."""
         record = self._run("lease", job_id, worker, self._lease_seconds)
         return _lease(record) if record else None
 
     def lease_waiting(self, kind: str, limit: int, worker: str) -> list[Lease]:
-        """Up to `limit` more queued jobs of this kind, oldest first; jobs that lost a worker before are left out."""
+        """Up to `limit` more queued jobs of this kind, by turns; jobs that lost a worker before are left out."""
         queue = TRAINING_QUEUE if kind == "training" else INFERENCE_QUEUE
         return [
             _lease(record) for record in self._run("lease_waiting", queue, kind, limit, worker, self._lease_seconds)
@@ -279,7 +295,7 @@ class Ledger:
 
         `grace_seconds` (a fifth of a lease if unset) is how long a message may take to its queue. When nobody swept for
         so long, or the broker's clock went back, leases start anew, and nothing ages by the time between.
-        `patience_seconds` is how long the first job in line may wait while its queue has messages.
+        `patience_seconds` is how long the oldest job may wait while its queue has messages.
         """
         grace = self._lease_seconds / 5 if grace_seconds is None else grace_seconds
         lost, unpublished, removed = self._run(

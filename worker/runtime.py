@@ -1,6 +1,6 @@
 """One worker process: what it holds from its start to its end, and how it runs a job.
 
-    message -> lease -> more of the same kind, if the device gains by it -> handler -> settled
+    message -> lease of who is next -> more of the same kind, if the device gains by it -> handler -> settled
 
 Torch is imported by `load`, not by this module.
 """
@@ -73,10 +73,14 @@ class Runtime:
         self._heartbeat.start()
 
     def run(self, job_id: str) -> None:
-        """Run the job, and others that wait beside it. Does nothing when it has ended or another worker has it."""
-        lease = self._ledger.lease(job_id, self._worker)
+        """A message came: run the job that is next, and others that wait beside it. Does nothing when none waits.
+
+        `job_id` is the job that the message was sent for; another may be next, whose message then runs this one.
+        """
+        lease = self._ledger.lease_next(self._queue, self._worker)
         if lease is None:
             return
+        _log.debug("The message of job %s runs job %s", job_id, lease.job.id)
         works = [self._work(lease)]
         handler = self._handlers[lease.job.request.kind]
         try:

@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from app.dependencies import Clients, ClientsDep, OwnerDep
 from app.errors import ProblemError, bad_parameter, retry_after
 from app.jobs import (
+    CancelAfterDep,
     Preference,
     PreferenceDep,
     accept,
@@ -197,11 +198,13 @@ async def inpaint(
             "with another body it is answered `422`. Kept as long as the job.",
         ),
     ] = None,
+    cancel_after: CancelAfterDep = None,
 ) -> Response:
+    order = Order(owner, options, preference, cancel_after)
     if idempotency_key is None:
-        return await _complete(request, clients, owner, options, preference, uuid4().hex, named=False)
+        return await _complete(request, clients, order, uuid4().hex, named=False)
     digest = hashlib.sha256(f"{owner}\0{idempotency_key}".encode()).hexdigest()[:32]
-    return await _complete(request, clients, owner, options, preference, f"key-{digest}", named=True)
+    return await _complete(request, clients, order, f"key-{digest}", named=True)
 
 
 @router.put(
@@ -219,35 +222,37 @@ async def inpaint_as(
     options: OptionsDep,
     preference: PreferenceDep,
     id: Annotated[str, Path(description="4 to 64 lower-case letters, digits and `-`.", examples=["my-picture-1"])],
+    cancel_after: CancelAfterDep = None,
 ) -> Response:
     if not _ID.fullmatch(id):
         raise bad_parameter("`id` must be 4 to 64 lower-case letters, digits and `-`, for example a UUID.")
-    return await _complete(request, clients, owner, options, preference, id, named=True)
+    return await _complete(request, clients, Order(owner, options, preference, cancel_after), id, named=True)
 
 
-async def _complete(
-    request: Request,
-    clients: Clients,
-    owner: str,
-    options: Options,
-    preference: Preference,
-    job_id: str,
-    *,
-    named: bool,
-) -> Response:
+@dataclass(frozen=True)
+class Order:
+    """All that is asked for, and by whom."""
+
+    owner: str
+    options: Options
+    preference: Preference
+    cancel_after: int | None
+
+
+async def _complete(request: Request, clients: Clients, order: Order, job_id: str, *, named: bool) -> Response:
     start = time.perf_counter()
     job, fingerprint = None, ""
     if named:
-        fingerprint = await run_in_threadpool(_fingerprint, options)
-        job = await run_in_threadpool(_find, clients, job_id, owner, fingerprint)
+        fingerprint = await run_in_threadpool(_fingerprint, order.options)
+        job = await run_in_threadpool(_find, clients, job_id, order.owner, fingerprint)
     if job is None:
-        inputs = await anyio.to_thread.run_sync(_prepare, clients, options, job_id, limiter=clients.decoding)
-        job = await run_in_threadpool(_accept, clients, job_id, inputs, owner, fingerprint)
+        inputs = await anyio.to_thread.run_sync(_prepare, clients, order.options, job_id, limiter=clients.decoding)
+        job = await run_in_threadpool(_accept, clients, job_id, inputs, order, fingerprint)
     before = {"decode": time.perf_counter() - start}
-    job = await wait_until_ended(clients, job, preference.seconds)
+    job = await wait_until_ended(clients, job, order.preference.seconds)
     if job.state.ended:
-        return await result_response(clients, job, applied(preference), before)
-    return await accepted_response(clients, job, preference, request.scope["root_path"])
+        return await result_response(clients, job, applied(order.preference), before)
+    return await accepted_response(clients, job, order.preference, request.scope["root_path"])
 
 
 def _fingerprint(options: Options) -> str:
@@ -317,10 +322,12 @@ def _prepare(clients: Clients, options: Options, job_id: str) -> InpaintRequest:
     return inputs
 
 
-def _accept(clients: Clients, job_id: str, inputs: InpaintRequest, owner: str, fingerprint: str) -> Job:
+def _accept(clients: Clients, job_id: str, inputs: InpaintRequest, order: Order, fingerprint: str) -> Job:
     """Enters the job. Inputs that no job will read are removed; where the broker's answer was lost, one might."""
     try:
-        job = accept(clients, job_id, inputs, owner=owner, fingerprint=fingerprint)
+        job = accept(
+            clients, job_id, inputs, owner=order.owner, fingerprint=fingerprint, cancel_after=order.cancel_after
+        )
     except (QueueFullError, IdempotencyConflictError):
         discard_inputs(clients, inputs)
         raise

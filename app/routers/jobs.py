@@ -119,19 +119,21 @@ async def follow_job(
     if job.state.ended and not events:
         return Response(status_code=204)
     return StreamingResponse(
-        _stream(clients, job.id, last_event_id),
+        _stream(clients, job, last_event_id),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Job-Id": job.id},
     )
 
 
-async def _stream(clients: Clients, job_id: str, after: str) -> AsyncIterator[bytes]:
+async def _stream(clients: Clients, job: Job, after: str) -> AsyncIterator[bytes]:
     yield format_sse_event(retry=_RETRY_MILLISECONDS)
     spoken = time.monotonic()
-    async with clients.watcher.watching(job_id) as watch:
+    async with clients.watcher.watching(job.id) as watch:
         while True:
             try:
-                events = await run_in_threadpool(clients.ledger.events, job_id, after)
+                if job.deadline is not None and time.time() > job.deadline:
+                    await run_in_threadpool(clients.ledger.get, job.id)  # ends it, where no worker is there to do so
+                events = await run_in_threadpool(clients.ledger.events, job.id, after)
             except OUTAGES:
                 return  # the client reconnects with Last-Event-ID and is told 503 while the broker is away
             for event in events:

@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.dependencies import Clients, ClientsDep, OwnerDep
 from app.errors import ProblemError, bad_parameter, retry_after
-from app.jobs import accept
+from app.jobs import CancelAfterDep, accept
 from app.openapi import problems
 from app.schemas import when
 from models.catalog import Card, Family, UnknownModelError
@@ -162,6 +162,7 @@ async def begin_run(
         str | None,
         Header(min_length=1, max_length=255, description="A second request with the same key finds the first's run."),
     ] = None,
+    cancel_after: CancelAfterDep = None,
 ) -> Response:
     """It waits for the training worker, then runs in a process of its own; follow it at `Location`."""
     run_id = uuid4().hex
@@ -169,7 +170,7 @@ async def begin_run(
         digest = hashlib.sha256(f"{owner}\0{idempotency_key}".encode()).hexdigest()
         run_id = f"run-{digest[:32]}"
     record = RunRecord(id=run_id, owner=owner, created_at=time.time(), jobs=(run_id,), **order.model_dump())
-    view = await run_in_threadpool(_begin, clients, runs, record, request.scope["root_path"])
+    view = await run_in_threadpool(_begin, clients, runs, record, cancel_after, request.scope["root_path"])
     return JSONResponse(
         view.model_dump(mode="json"), 202, {"Location": view.links.self, **retry_after(POLL_AFTER_SECONDS)}
     )
@@ -246,11 +247,16 @@ async def cancel_run(request: Request, clients: ClientsDep, runs: RunsDep, run: 
     responses=problems(400, 401, 403, 404, 409, 429, 503),
 )
 async def resume_run(
-    request: Request, clients: ClientsDep, runs: RunsDep, run: RunDep, resumption: Resumption | None = None
+    request: Request,
+    clients: ClientsDep,
+    runs: RunsDep,
+    run: RunDep,
+    resumption: Resumption | None = None,
+    cancel_after: CancelAfterDep = None,
 ) -> Response:
     """From its last checkpoint, with other options where you send some. One that lost its worker goes on by itself."""
     overrides = run.overrides | (resumption.overrides if resumption else {})
-    view = await run_in_threadpool(_resume, clients, runs, run, overrides, request.scope["root_path"])
+    view = await run_in_threadpool(_resume, clients, runs, run, overrides, cancel_after, request.scope["root_path"])
     return JSONResponse(
         view.model_dump(mode="json"), 202, {"Location": view.links.self, **retry_after(POLL_AFTER_SECONDS)}
     )
@@ -267,7 +273,7 @@ async def promote_run(clients: ClientsDep, runs: RunsDep, run: RunDep) -> Promot
     return await run_in_threadpool(_promote, clients, runs, run)
 
 
-def _begin(clients: Clients, runs: Runs, record: RunRecord, root_path: str) -> RunView:
+def _begin(clients: Clients, runs: Runs, record: RunRecord, cancel_after: int | None, root_path: str) -> RunView:
     request = record.request().model_copy(update={"run": ""})
     _check(clients, request)
     fingerprint = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
@@ -275,7 +281,7 @@ def _begin(clients: Clients, runs: Runs, record: RunRecord, root_path: str) -> R
     if not known:
         runs.write(record)
     try:
-        accept(clients, record.id, request, owner=record.owner, fingerprint=fingerprint)
+        accept(clients, record.id, request, owner=record.owner, fingerprint=fingerprint, cancel_after=cancel_after)
     except Exception:
         if not known:
             runs.forget(record.id)
@@ -283,7 +289,14 @@ def _begin(clients: Clients, runs: Runs, record: RunRecord, root_path: str) -> R
     return _view(clients, runs, runs.get(record.id), root_path)
 
 
-def _resume(clients: Clients, runs: Runs, record: RunRecord, overrides: dict[str, Any], root_path: str) -> RunView:
+def _resume(
+    clients: Clients,
+    runs: Runs,
+    record: RunRecord,
+    overrides: dict[str, Any],
+    cancel_after: int | None,
+    root_path: str,
+) -> RunView:
     state = _view(clients, runs, record, root_path).state
     if not state.ended:
         raise ProblemError(
@@ -298,7 +311,7 @@ def _resume(clients: Clients, runs: Runs, record: RunRecord, overrides: dict[str
     _check(clients, going_on.request())
     runs.write(going_on)
     try:
-        accept(clients, job_id, going_on.request(), owner=record.owner)
+        accept(clients, job_id, going_on.request(), owner=record.owner, cancel_after=cancel_after)
     except Exception:
         runs.write(record)
         raise

@@ -94,6 +94,22 @@ async def test_a_queued_job_is_cancelled_at_once(
     assert not [path for path in worker_settings.storage_dir.rglob("*") if path.is_file()]
 
 
+async def test_a_job_that_has_not_ended_in_time_fails(client: httpx.AsyncClient, form: Form) -> None:
+    """`Cancel-After`: with no worker in sight, who waits, who follows and who asks are all told `deadline`."""
+    sent = await client.put("/inpaint/hasty", files=form, headers=ASYNC | {"Cancel-After": "1"})
+    assert sent.json()["deadline"] > sent.json()["created_at"]
+    waited = await client.put("/inpaint/hasty", files=form, headers={"Prefer": "wait=5"})
+    assert (waited.status_code, waited.json()["type"]) == (504, "urn:inpaint:problem:job-deadline")
+    assert "Cancel-After" in waited.json()["detail"]
+    await client.put("/inpaint/followed", files=form, headers=ASYNC | {"Cancel-After": "1"})
+    events = read_events((await client.get("/jobs/followed/events")).text)
+    assert (events[-1]["event"], events[-1]["data"]["failure"]["type"]) == ("failed", "deadline")
+    assert (await client.get("/jobs/followed")).json()["state"] == "failed"
+    for wrong in ("0", "soon", "1e9", "-1"):
+        refused = await client.post("/inpaint", files=form, headers={"Cancel-After": wrong})
+        assert (refused.status_code, "Cancel-After" in refused.json()["detail"]) == (400, True)
+
+
 async def test_a_running_job_is_asked_to_stop(client: httpx.AsyncClient, ledger: Ledger, form: Form) -> None:
     """`cancel_requested`, and a request that waits hears of the end."""
     job_id = await accepted(client, form)

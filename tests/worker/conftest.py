@@ -39,7 +39,7 @@ def submit(ledger: Ledger) -> Callable[..., Job]:
     """Submits a new job each time; INPAINT unless told otherwise."""
     numbers = itertools.count()
 
-    def submit(request: object = INPAINT, **options: str) -> Job:
+    def submit(request: object = INPAINT, **options: object) -> Job:
         return ledger.submit(f"job-{next(numbers)}", request, **options)  # type: ignore[arg-type]  # any request
 
     return submit

@@ -169,6 +169,163 @@ class TestLease:
         assert leased(ledger, suspect).attempt == 2
 
 
+class TestTurns:
+    """Owners take turns."""
+
+    @pytest.fixture
+    def settings(self, settings: WorkerSettings) -> WorkerSettings:
+        return settings.model_copy(update={"queue_limit": 1000, "lease_seconds": 60})
+
+    def run_next(self, ledger: Ledger) -> str:
+        """The owner of the job that a free worker gets."""
+        lease = ledger.lease_next(INFERENCE_QUEUE, "node:1")
+        assert lease is not None
+        assert ledger.succeed(lease, RESULT)
+        return lease.job.owner
+
+    def test_one_job_does_not_wait_for_anothers_two_hundred(self, ledger: Ledger, submit: Submit) -> None:
+        """It is told so by its position, and is run as the first or the second."""
+        for _ in range(200):
+            submit(owner="many")
+        self.run_next(ledger)
+        one = submit(owner="one")
+        assert ledger.position(one.id) in (0, 1)
+        assert "one" in [self.run_next(ledger), self.run_next(ledger)]
+
+    def test_each_owner_has_one_turn_a_round(self, ledger: Ledger, submit: Submit) -> None:
+        """However many each has sent, oldest first, and positions say what happens."""
+        jobs = [submit(owner=owner) for owner in "aaaabbc"]
+        places = {ledger.position(job.id): job.owner for job in jobs}
+        owners = [self.run_next(ledger) for _ in jobs]
+        assert owners == [places[number] for number in range(7)]
+        assert [sorted(owners[:3]), sorted(owners[3:5]), owners[5:]] == [["a", "b", "c"], ["a", "b"], ["a", "a"]]
+        finished = [ledger.get(job.id).finished_at or 0 for job in jobs]
+        assert finished[:4] == sorted(finished[:4])
+
+    def test_who_always_comes_back_overtakes_nobody(self, ledger: Ledger, submit: Submit) -> None:
+        """An owner whose next job comes as soon as the one before is taken has half of the turns, not all."""
+        for _ in range(10):
+            submit(owner="many")
+        ran = []
+        for _ in range(10):
+            if ran[-1:] != ["many"]:
+                submit(owner="eager")
+            ran.append(self.run_next(ledger))
+        assert 4 <= ran.count("many") <= 6, ran
+
+    def test_a_long_absence_earns_no_credit(self, ledger: Ledger, submit: Submit) -> None:
+        """Who was away while another worked comes back to every second turn, not to all that it missed."""
+        submit(owner="away")
+        self.run_next(ledger)
+        for _ in range(20):
+            submit(owner="many")
+        for _ in range(10):
+            self.run_next(ledger)
+        for _ in range(10):
+            submit(owner="away")
+        ran = [self.run_next(ledger) for _ in range(8)]
+        assert 3 <= ran.count("many") <= 5, ran
+
+    def test_a_batch_is_shared(self, ledger: Ledger, submit: Submit) -> None:
+        """What runs together is taken by turns too."""
+        for owner in "aaaaaabb":
+            submit(owner=owner)
+        batch = ledger.lease_waiting("inpaint", 4, "node:1")
+        assert sorted(lease.job.owner for lease in batch) == ["a", "a", "b", "b"]
+
+    def test_a_worker_that_holds_a_job_gets_it_again(self, ledger: Ledger, submit: Submit) -> None:
+        """The answer to a lease may be lost on the way; what it gave is not lost with it."""
+        first, second = submit(), submit()
+        leases = [ledger.lease_next(INFERENCE_QUEUE, "node:1") for _ in range(2)]
+        assert [lease and lease.job.id for lease in leases] == [first.id, first.id]
+        assert ledger.get(first.id).attempts == 1
+        other = ledger.lease_next(INFERENCE_QUEUE, "node:2")
+        assert other is not None
+        assert other.job.id == second.id
+        assert ledger.lease_next(INFERENCE_QUEUE, "node:3") is None
+
+    def test_nobody_fills_the_queue_for_others(self, settings: WorkerSettings, client: redis.Redis) -> None:
+        """One owner may have as many waiting as there are places left; there is one for who comes next."""
+        small = Ledger(client, settings.model_copy(update={"queue_limit": 8}))
+
+        def fill(owner: str) -> int:
+            for number in range(9):
+                try:
+                    small.submit(f"{owner}{number}", INPAINT, owner=owner)
+                except QueueFullError:
+                    return number
+            return 9
+
+        assert [fill("a"), fill("b"), fill("c"), fill("d"), fill("e")] == [4, 2, 1, 1, 0]
+        assert small.depth(INFERENCE_QUEUE) == 8
+
+    def test_a_full_queue_is_judged_by_how_fast_jobs_end(self, settings: WorkerSettings, client: redis.Redis) -> None:
+        """Twelve waiting jobs at 0.4 s each are a quarter less in 1.2 s; that nobody came meanwhile is no slowness."""
+        small = Ledger(client, settings.model_copy(update={"queue_limit": 12}))
+        for number in range(3):
+            small.submit(f"before{number}", INPAINT)
+            time.sleep(0.3)  # nothing runs
+            lease = small.lease_next(INFERENCE_QUEUE, "node:1")
+            assert lease is not None
+            time.sleep(0.4)
+            small.succeed(lease, RESULT)
+        for number in range(12):
+            small.submit(f"j{number}", INPAINT)
+        with pytest.raises(QueueFullError) as refusal:
+            small.submit("more", INPAINT)
+        assert refusal.value.retry_after == 2
+
+
+class TestDeadlines:
+    """`cancel_after`"""
+
+    def failed_so(self, job: Job) -> bool:
+        return job.state is JobState.FAILED and job.failure is not None and job.failure.type == "deadline"
+
+    def test_a_job_that_waits_too_long_fails(self, ledger: Ledger, submit: Submit) -> None:
+        """Who asks is told so, though no worker is there; nobody can run it any more."""
+        job = submit(cancel_after=0.1)
+        assert job.deadline is not None
+        assert abs(job.deadline - job.created_at - 0.1) < 0.01
+        assert ledger.get(job.id).state is JobState.QUEUED
+        time.sleep(0.12)
+        assert self.failed_so(ledger.get(job.id))
+        assert ledger.events(job.id)[-1].failure == ledger.get(job.id).failure
+        assert ledger.depth(INFERENCE_QUEUE) == 0
+
+    def test_nobody_runs_a_job_whose_time_is_over(self, ledger: Ledger, submit: Submit) -> None:
+        """Neither as the next, nor in a batch, nor after its worker was lost; a sweep ends what nobody asks for."""
+        late, swept, lost = submit(cancel_after=0.1), submit(cancel_after=0.1), submit(cancel_after=0.1)
+        in_time = submit(cancel_after=60)
+        leased(ledger, lost)
+        time.sleep(0.12)
+        assert [lease.job.id for lease in ledger.lease_waiting("inpaint", 9, "node:2")] == [in_time.id]
+        assert ledger.lease_next(INFERENCE_QUEUE, "node:3") is None
+        ledger.bury("node", ["node:2"])
+        ledger.sweep()
+        assert all(self.failed_so(ledger.get(job.id)) for job in (late, swept, lost))
+
+    def test_a_running_job_is_asked_to_stop(self, ledger: Ledger, submit: Submit) -> None:
+        """Its worker hears it as a cancel; the record says that it was the deadline, however often it is told."""
+        lease = leased(ledger, submit(cancel_after=0.1))
+        assert ledger.renew(lease) is RenewState.HELD
+        time.sleep(0.12)
+        assert ledger.renew(lease) is RenewState.CANCEL_REQUESTED
+        assert ledger.acknowledge_cancel(lease)
+        assert ledger.acknowledge_cancel(lease)
+        assert self.failed_so(ledger.get(lease.job.id))
+
+    def test_what_was_cancelled_before_stays_cancelled(self, ledger: Ledger, submit: Submit) -> None:
+        """The caller's word comes before the clock's; so does a result that was ready anyway."""
+        cancelled, done = leased(ledger, submit(cancel_after=0.1)), leased(ledger, submit(cancel_after=0.1))
+        ledger.cancel(cancelled.job.id)
+        time.sleep(0.12)
+        assert ledger.acknowledge_cancel(cancelled)
+        assert ledger.get(cancelled.job.id).state is JobState.CANCELLED
+        assert ledger.succeed(done, RESULT)
+        assert ledger.get(done.job.id).state is JobState.SUCCEEDED
+
+
 class TestLostLeases:
     def test_a_lease_that_runs_out_puts_the_job_back_in_its_place(self, ledger: Ledger, submit: Submit) -> None:
         """The job is queued again before all that came later, and its message is to be sent again."""
@@ -468,7 +625,7 @@ class Life(RuleBasedStateMachine):
         self.client.flushall()
         self.ledger = Ledger(self.client, self.settings)
         for number, request in enumerate(self.requests):
-            self.ledger.submit(f"j{number}", request)
+            self.ledger.submit(f"j{number}", request, owner=f"owner{number % 2}")
         self.leases: list[Lease] = []
         self.current: dict[str, str] = {}
         self.ended: dict[str, Job] = {}
@@ -480,6 +637,13 @@ class Life(RuleBasedStateMachine):
     def lease(self, number: int, process: int) -> None:
         if lease := self.ledger.lease(f"j{number}", f"node:{process}"):
             self.hold(lease)
+
+    @rule(queue=st.sampled_from([INFERENCE_QUEUE, TRAINING_QUEUE]), process=st.integers(1, 3))
+    def lease_next(self, queue: str, process: int) -> None:
+        if lease := self.ledger.lease_next(queue, f"node:{process}"):
+            self.hold(lease)
+        else:
+            assert self.ledger.depth(queue) == 0
 
     @rule(kind=st.sampled_from(["inpaint", "training"]), limit=st.integers(0, 2))
     def lease_waiting(self, kind: str, limit: int) -> None:
@@ -542,6 +706,9 @@ class Life(RuleBasedStateMachine):
         assert len(places) == len(self.requests)
         for number in range(len(self.requests)):
             job = self.ledger.get(f"j{number}")
+            queue = INFERENCE_QUEUE if number < 2 else TRAINING_QUEUE
+            waits = self.client.zscore(f"inpaint:queued:{queue}:{job.owner}", job.id) is not None
+            assert waits == (job.state is JobState.QUEUED)
             assert places[job.id].split(":")[0] == ("ended" if job.state.ended else job.state.value)
             assert 0 <= job.attempts <= 3
             assert job.state is not JobState.FAILED or job.failure is not None

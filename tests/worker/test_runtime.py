@@ -87,7 +87,7 @@ def storage(settings: WorkerSettings) -> Storage:
 def send(ledger: Ledger, storage: Storage) -> Callable[..., Job]:
     """Accepts a picture as the API does."""
 
-    def send(job_id: str, stored: bool = True, model: str = MODEL, side: int = 32) -> Job:
+    def send(job_id: str, stored: bool = True, model: str = MODEL, side: int = 32, owner: str = "") -> Job:
         request = InpaintRequest(
             model=model,
             image_key=f"inputs/{job_id}/image",
@@ -100,7 +100,7 @@ def send(ledger: Ledger, storage: Storage) -> Callable[..., Job]:
         if stored:
             storage.put(request.image_key, pack(Picture(np.full((side, side, 3), 100, np.uint8))))
             storage.put(request.mask_key, pack_mask(mask))
-        return ledger.submit(job_id, request)
+        return ledger.submit(job_id, request, owner=owner)
 
     return send
 
@@ -152,6 +152,21 @@ def test_waiting_jobs_run_together(runtime: Runtime, send: Callable[..., Job], l
     assert [ledger.get(f"j{number}").state for number in range(6)] == [JobState.SUCCEEDED] * 4 + [JobState.QUEUED] * 2
     runtime.run("j4")
     assert engine.batches == [4, 2]
+
+
+def test_owners_share_what_runs(runtime: Runtime, send: Callable[..., Job], ledger: Ledger, engine: Engine) -> None:
+    """A message runs who is next, not the job it was sent for: one picture is among the first that run, though
+    somebody else's were all sent before, and each message is worth its jobs."""
+    for number in range(9):
+        send(f"many{number}", owner="many")
+    send("one", owner="one")
+    runtime.run("many0")
+    assert engine.batches == [4]
+    assert ledger.get("one").state is JobState.SUCCEEDED
+    runtime.run("one")
+    runtime.run("many1")
+    assert engine.batches == [4, 4, 2]
+    assert ledger.depth(INFERENCE_QUEUE) == 0
 
 
 def test_a_bad_job_fails_alone(runtime: Runtime, send: Callable[..., Job], ledger: Ledger, engine: Engine) -> None:
