@@ -23,7 +23,7 @@ main = typer.Typer(
 )
 
 Device = Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `cuda:1`.")]
-LogLevel = Annotated[str, typer.Option(help="`debug`, `info`, `warning`, `error`.")]
+LogLevel = Annotated[str | None, typer.Option(help="`debug`, `info`, `warning`, `error`. [env: LOG_LEVEL, else info]")]
 
 
 @main.command()
@@ -51,7 +51,7 @@ def worker(
     queue: Annotated[str, typer.Argument(help="`inference` or `training`.")] = "inference",
     name: Annotated[str | None, typer.Option(help="Of this worker; the same when it is started again.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Only say by the exit status whether it lives.")] = False,
-    log_level: LogLevel = "warning",
+    log_level: LogLevel = None,
 ) -> None:
     """Run the jobs of one queue, on this host or in a container."""
     from app.commands.worker import worker

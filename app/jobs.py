@@ -21,6 +21,7 @@ from app.schemas import JobView
 from worker.connection import OUTAGES
 from worker.contracts import InpaintRequest, Job, JobRequest, JobState, Result
 from worker.storage import MissingObjectError
+from worker.trace import current
 
 POLL_AFTER_SECONDS = 1
 _LONGEST_DEADLINE = 7 * 24 * 3600
@@ -89,7 +90,10 @@ def accept(
 
     Raises QueueFullError, IdempotencyConflictError, and one of OUTAGES where the ledger cannot be reached.
     """
-    job = clients.ledger.submit(job_id, request, owner=owner, fingerprint=fingerprint, cancel_after=cancel_after)
+    trace = str(current.get() or "")
+    job = clients.ledger.submit(
+        job_id, request, owner=owner, fingerprint=fingerprint, trace=trace, cancel_after=cancel_after
+    )
     if job.state is JobState.QUEUED:
         clients.publish(job)
     return job

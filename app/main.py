@@ -15,7 +15,8 @@ from fastapi import FastAPI
 from app import errors
 from app.dependencies import Clients
 from app.limits import UploadLimits
-from app.metrics import Metrics, RequestTimer
+from app.metrics import Metrics
+from app.observation import ObservedRequests
 from app.openapi import ANY_PROBLEM, DESCRIPTION, TAGS
 from app.routers import health, inpaint, jobs, models, samples, training
 from app.settings import STATIC_DIR, ApiSettings
@@ -74,5 +75,5 @@ def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSetti
         app.include_router(router)
     app.frontend("/", directory=STATIC_DIR, fallback=None)
     app.add_middleware(UploadLimits, max_bytes=settings.max_upload_bytes, idle_seconds=settings.upload_idle_seconds)
-    app.add_middleware(RequestTimer, metrics=metrics)
+    app.add_middleware(ObservedRequests, metrics=metrics)
     return app

@@ -1,17 +1,29 @@
-"""Prometheus: what requests take, and what the ledger says about jobs at the moment of the scrape."""
+"""Prometheus: what requests take in this process, and what the ledger says about jobs at the moment of the scrape.
 
-import time
-from collections.abc import Iterable
+What the ledger says is the same from every API process, and its totals outlive
+them all: take one (`max`), and add up only `inpaint_http_*` and `process_*`.
+"""
 
-from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.connection import OUTAGES
-from worker.ledger import Ledger
+from worker.ledger import Ledger, QueueStats, WorkerInfo
 
 _BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+Totals = Mapping[tuple[str, ...], float]
 
 
 class Metrics:
@@ -26,6 +38,7 @@ class Metrics:
             registry=self.registry,
             buckets=_BUCKETS,
         )
+        ProcessCollector(registry=self.registry)
 
     def observe(self, ledger: Ledger) -> None:
         """Ask `ledger` at each scrape."""
@@ -33,7 +46,7 @@ class Metrics:
 
 
 class LedgerCollector(Collector):
-    """Depth, age and workers, read when asked, so that every API process tells the same."""
+    """Queues, jobs and workers, read when asked, so that every API process tells the same."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -43,48 +56,95 @@ class LedgerCollector(Collector):
         return []
 
     def collect(self) -> Iterable[Metric]:
+        """All but `inpaint_broker_up` is left out while the broker is away."""
+        yield InfoMetricFamily("inpaint_build", "The version that runs.", {"version": version("inpaint-service")})
         up = GaugeMetricFamily("inpaint_broker_up", "Whether the broker answered this scrape.")
         try:
-            stats, workers = self._ledger.stats(), self._ledger.workers()
+            stats, workers, totals = self._ledger.stats(), self._ledger.workers(), self._ledger.totals()
         except OUTAGES:
             up.add_metric([], 0)
             yield up
             return
         up.add_metric([], 1)
-        jobs = GaugeMetricFamily(
-            "inpaint_jobs", "Jobs that have not ended, by queue and state.", labels=["queue", "state"]
-        )
-        oldest = GaugeMetricFamily(
-            "inpaint_queue_oldest_seconds", "How long the next job has waited; 0 when none waits.", labels=["queue"]
-        )
-        fresh = GaugeMetricFamily("inpaint_workers", "Workers that announced themselves lately.", labels=["queue"])
-        for queue, figures in stats.items():
-            jobs.add_metric([queue, "queued"], figures.waiting)
-            jobs.add_metric([queue, "running"], figures.running)
-            oldest.add_metric([queue], figures.oldest_seconds)
-            fresh.add_metric([queue], sum(worker.queue == queue for worker in workers))
-        yield from (up, jobs, oldest, fresh)
+        yield up
+        yield from _queues(stats)
+        yield from _workers(workers, list(stats))
+        yield from _counters(totals)
+        yield from _histograms(totals)
 
 
-class RequestTimer:
-    """Observes every request; the route's template is the label, so that ids make no new series."""
+def _queues(stats: Mapping[str, QueueStats]) -> Iterable[Metric]:
+    jobs = GaugeMetricFamily(
+        "inpaint_jobs", "Jobs that have not ended; as many leases are held as run.", labels=["queue", "state"]
+    )
+    oldest = GaugeMetricFamily(
+        "inpaint_queue_oldest_seconds", "How long the next job has waited; 0 when none waits.", labels=["queue"]
+    )
+    rate = GaugeMetricFamily("inpaint_training_images_per_second", "Of the training runs that run now.")
+    for queue, figures in stats.items():
+        jobs.add_metric([queue, "queued"], figures.waiting)
+        jobs.add_metric([queue, "running"], figures.running)
+        oldest.add_metric([queue], figures.oldest_seconds)
+    rate.add_metric([], sum(figures.images_per_second for figures in stats.values()))
+    return jobs, oldest, rate
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        start = time.perf_counter()
+def _workers(workers: Iterable[WorkerInfo], queues: Iterable[str]) -> Iterable[Metric]:
+    seen = GaugeMetricFamily("inpaint_workers", "Workers that announced themselves lately.", labels=["queue"])
+    labels = ["worker", "queue", "device"]
+    memory = GaugeMetricFamily("inpaint_worker_memory_bytes", "In RAM, of a worker and what it started.", labels=labels)
+    device_memory = GaugeMetricFamily("inpaint_worker_device_memory_bytes", "On its GPU.", labels=labels)
+    counts = dict.fromkeys(queues, 0)
+    for worker in workers:
+        counts[worker.queue] += 1
+        memory.add_metric([worker.id, worker.queue, worker.device], worker.memory_bytes)
+        device_memory.add_metric([worker.id, worker.queue, worker.device], worker.device_memory_bytes)
+    for queue, number in counts.items():
+        seen.add_metric([queue], number)
+    return seen, memory, device_memory
 
-        async def timed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "other")
-                method = scope["method"] if route != "other" else "other"
-                elapsed = time.perf_counter() - start
-                self._metrics.requests.labels(method, route, str(message["status"])).observe(elapsed)
-            await send(message)
 
-        await self._app(scope, receive, timed)
+def _counters(totals: Totals) -> Iterable[Metric]:
+    for name, metric, description, labels in (
+        ("accepted", "inpaint_jobs_accepted", "Jobs accepted.", ["kind"]),
+        ("refused", "inpaint_jobs_refused", "Jobs refused because the queue was full.", ["queue"]),
+        ("ended", "inpaint_jobs_ended", "Jobs ended, by state and reason of failure.", ["kind", "state", "reason"]),
+        ("lost", "inpaint_leases_lost", "Leases whose worker died or fell silent.", ["queue"]),
+        ("pictures", "inpaint_pictures", "Pictures completed or drawn.", ["kind"]),
+    ):
+        family = CounterMetricFamily(metric, f"{description} Outlives restarts.", labels=labels)
+        for key, value in totals.items():
+            if key[0] == name:
+                family.add_metric(key[1:], value)
+        yield family
+
+
+def _histograms(totals: Totals) -> Iterable[Metric]:
+    for name, metric, description, labels in (
+        (
+            "stage",
+            "inpaint_job_seconds",
+            "Of jobs that succeeded, by stage: `queue`, each stage of the work, and `all` from acceptance to end.",
+            ["kind", "stage"],
+        ),
+        ("batch", "inpaint_job_batch_size", "Of jobs that succeeded: how many ran together.", ["kind"]),
+    ):
+        family = HistogramMetricFamily(metric, description, labels=labels)
+        series: defaultdict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
+        for key, value in totals.items():
+            if key[0] == name:
+                series[key[1:-1]][key[-1]] = value
+        for values, counts in series.items():
+            total = counts.pop("sum", 0.0)
+            family.add_metric(values, _cumulative(counts), total)
+        yield family
+
+
+def _cumulative(counts: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Prometheus counts what does not exceed a bound; the ledger what lies between two."""
+    buckets: list[tuple[str, float]] = []
+    so_far = 0.0
+    for bound in sorted({*counts, "+Inf"}, key=float):
+        so_far += counts.get(bound, 0.0)
+        buckets.append((bound, so_far))
+    return buckets

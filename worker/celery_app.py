@@ -5,14 +5,17 @@ without harm, because the ledger decides who runs what.
 """
 
 import logging
-from typing import Final
+import os
+from typing import Any, Final
 
 from celery import Celery
+from celery.signals import setup_logging
 from kombu.exceptions import OperationalError
 
 from worker.connection import SOCKET_OPTIONS, celery_url
 from worker.contracts import INFERENCE_QUEUE, RUN_INFERENCE, RUN_TRAINING, TRAINING_QUEUE, Job
 from worker.ledger import queue_of
+from worker.logs import configure_logs
 from worker.settings import WorkerSettings
 
 SOFT_LIMIT_SECONDS: Final = 60
@@ -20,6 +23,9 @@ HARD_LIMIT_SECONDS: Final = 90
 """For a task of the inference queue; training has no limit."""
 
 TASKS: Final = {INFERENCE_QUEUE: RUN_INFERENCE, TRAINING_QUEUE: RUN_TRAINING}
+
+QUEUE_VARIABLE: Final = "INPAINT_QUEUE"
+"""How a worker's main process tells its children whose jobs they run."""
 
 _AT_ONCE: Final = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
 """Once more over a new connection: the pooled one is dead after a broker restart."""
@@ -54,13 +60,19 @@ def make_celery(settings: WorkerSettings) -> Celery:
         worker_enable_soft_shutdown_on_idle=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_send_task_events=False,
-        worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={**SOCKET_OPTIONS, "socket_keepalive": True, "retry_on_timeout": True},
     )
     return celery
 
+
+def _log_as_all_else(**_: Any) -> None:
+    """Celery asks in each of a worker's processes, and leaves logging alone where somebody answers."""
+    configure_logs(os.environ.get(QUEUE_VARIABLE, "worker"))
+
+
+setup_logging.connect(_log_as_all_else)
 
 celery_app = make_celery(WorkerSettings())
 """The application of this process, from its environment."""

@@ -159,6 +159,7 @@ class Job(Contract):
     owner: str = Field(default="", description="Id of the API key that made it; empty where keys are off.")
     request: JobRequest
     fingerprint: str = Field(default="", description="Digest of the request's body, for idempotency.")
+    trace: str = Field(default="", description="W3C `traceparent` of the request that made it.")
     state: JobState = JobState.QUEUED
     attempts: int = Field(default=0, description="Times a worker has leased it.")
     created_at: float

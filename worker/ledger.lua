@@ -13,6 +13,7 @@
 --   pace:QUEUE      list    how many seconds of work each of the latest ends took; finished:QUEUE: when the last one was
 --   ended           zset    ended ids by time
 --   owned:OWNER     zset    ids by seq
+--   totals          hash    what has happened since the broker's file began, for the metrics: names joined by '|'
 --   workers         zset    announced workers by the time the announcement runs out; worker-info: what they said
 
 local PREFIX = 'inpaint:'
@@ -22,6 +23,9 @@ local EVENTS_KEPT = 1000
 local REMOVED_AT_ONCE = 500
 local PACE_OVER = 32
 local OVERDUE = '{"type":"deadline","detail":"It had not ended when the time in Cancel-After was over."}'
+
+local SECONDS = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60 }
+local SIZES = { 1, 2, 4, 8, 16, 32 }
 
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1e6
@@ -66,6 +70,28 @@ local function add_event(id, type, name, payload)
   end
   redis.call('XADD', PREFIX .. 'events:' .. id, 'MAXLEN', '~', EVENTS_KEPT, '*', unpack(entry))
   tell(id)
+end
+
+-- Totals change in the same script as the state that they count: no crash and no restart makes them differ.
+local function count(amount, ...)
+  redis.call('HINCRBYFLOAT', PREFIX .. 'totals', table.concat({ ... }, '|'), tostring(amount))
+end
+
+-- One more value in the histogram `name`: its sum, and the first of `bounds` that it does not exceed.
+local function measure(name, bounds, value)
+  if redis.call('HEXISTS', PREFIX .. 'totals', name .. '|sum') == 0 then
+    for _, bound in ipairs(bounds) do
+      count(0, name, tostring(bound))  -- a reader wants all of them from the start
+    end
+  end
+  local bound = '+Inf'
+  for index = #bounds, 1, -1 do
+    if value <= bounds[index] then
+      bound = tostring(bounds[index])
+    end
+  end
+  count(1, name, bound)
+  count(value, name, 'sum')
 end
 
 -- Only the holder of the current token may write: a worker that was taken for dead and comes back cannot.
@@ -139,6 +165,8 @@ local function finish(id, state, name, payload)
   if name then
     redis.call('HSET', job_key(id), name, payload)
   end
+  local reason = name == 'failure' and cjson.decode(payload).type or ''
+  count(1, 'ended', field(id, 'kind'), state, reason)
   add_event(id, state, name, payload)
 end
 
@@ -163,6 +191,19 @@ local function relief(queue)
     total = total + tonumber(seconds)
   end
   return total / #ends * redis.call('ZCARD', queued_key(queue)) / 4
+end
+
+-- Where the time of a job that succeeded went, how many pictures it made, and how many jobs ran together with it.
+local function measure_success(id, result, batch)
+  local values = redis.call('HMGET', job_key(id), 'kind', 'created_at', 'started_at', 'request')
+  local kind = values[1]
+  for stage, seconds in pairs(result.timings or {}) do
+    measure('stage|' .. kind .. '|' .. stage, SECONDS, seconds)
+  end
+  measure('stage|' .. kind .. '|queue', SECONDS, math.max(0, tonumber(values[3]) - tonumber(values[2])))
+  measure('stage|' .. kind .. '|all', SECONDS, math.max(0, now - tonumber(values[2])))
+  measure('batch|' .. kind, SIZES, batch)
+  count(kind == 'sample' and cjson.decode(values[4]).n or 1, 'pictures', kind)
 end
 
 local function start(id, worker, seconds)
@@ -194,6 +235,7 @@ end
 
 -- Attempts that saved what they did, and those before them, do not count: a long run may lose any number of workers.
 local function lose(id, max_attempts, failure)
+  count(1, 'lost', field(id, 'queue'))
   local lost = tonumber(field(id, 'attempts')) - tonumber(field(id, 'kept') or 0)
   if lost >= max_attempts and not field(id, 'cancel_requested') then
     finish(id, 'failed', 'failure', failure)
@@ -245,7 +287,7 @@ end
 local commands = {}
 
 -- {'new' | 'existing', record} | {'conflict'} | {'full', seconds until there may be room}
-function commands.submit(id, queue, kind, owner, fingerprint, request, limit, cancel_after)
+function commands.submit(id, queue, kind, owner, fingerprint, trace, request, limit, cancel_after)
   local known = redis.call('HMGET', job_key(id), 'owner', 'fingerprint')
   if known[1] then
     if known[1] ~= owner or known[2] ~= fingerprint then
@@ -256,17 +298,19 @@ function commands.submit(id, queue, kind, owner, fingerprint, request, limit, ca
   -- One of several owners may have as many waiting as there are places left, so that there is one for who comes next.
   local free = tonumber(limit) - redis.call('ZCARD', queued_key(queue))
   if free <= 0 or (owner ~= '' and redis.call('ZCARD', queued_key(queue, owner)) >= free) then
+    count(1, 'refused', queue)
     return { 'full', stamp(relief(queue)) }
   end
   local seq = redis.call('INCR', PREFIX .. 'sequence')
   redis.call('HSET', job_key(id), 'id', id, 'queue', queue, 'kind', kind, 'owner', owner, 'fingerprint', fingerprint,
-    'request', request, 'state', 'queued', 'attempts', 0, 'created_at', stamp(now), 'seq', seq,
+    'trace', trace, 'request', request, 'state', 'queued', 'attempts', 0, 'created_at', stamp(now), 'seq', seq,
     'published_at', stamp(now))
   if cancel_after ~= '' then
     redis.call('HSET', job_key(id), 'deadline', stamp(now + tonumber(cancel_after)))
   end
   enqueue(id)
   redis.call('ZADD', PREFIX .. 'owned:' .. owner, seq, id)
+  count(1, 'accepted', kind)
   add_event(id, 'queued')
   return { 'new', record(id) }
 end
@@ -376,13 +420,16 @@ end
 
 -- 1 also when this very lease has ended the job before: the first answer may have been lost on the way. A job that was
 -- stopped and that nobody cancelled was stopped because its time was over.
-function commands.finish(id, token, state, name, payload)
+function commands.finish(id, token, state, name, payload, batch)
   if state == 'cancelled' and overdue(id) and not field(id, 'cancel_requested') then
     state, name, payload = 'failed', 'failure', OVERDUE
   end
   if holds(id, token) then
     note_pace(id)
     finish(id, state, name, payload)
+    if state == 'succeeded' then
+      measure_success(id, cjson.decode(payload), tonumber(batch))
+    end
     return 1
   end
   local values = redis.call('HMGET', job_key(id), 'state', 'token')
@@ -492,16 +539,30 @@ function commands.sweep(seconds, max_attempts, failure, grace, patience, ttl)
   return { lost, unpublished, removed }
 end
 
--- For each queue: name, waiting, running, seconds that the oldest has waited
+-- Pictures per second of the training runs that run now
+local function training_rate(queue)
+  local rate = 0
+  for _, id in ipairs(redis.call('ZRANGE', running_key(queue), 0, -1)) do
+    local details = cjson.decode(field(id, 'progress') or '{}').details or {}
+    rate = rate + (tonumber(details.images_per_second) or 0)
+  end
+  return rate
+end
+
+-- For each queue: name, waiting, running, seconds that the oldest has waited, pictures per second
 function commands.stats()
   local answer = {}
   for _, queue in ipairs(QUEUES) do
     local oldest = redis.call('ZRANGE', queued_key(queue), 0, 0)[1]
     local age = oldest and math.max(0, now - tonumber(field(oldest, 'created_at'))) or 0
     answer[#answer + 1] = { queue, redis.call('ZCARD', queued_key(queue)), redis.call('ZCARD', running_key(queue)),
-      stamp(age) }
+      stamp(age), stamp(queue == 'training' and training_rate(queue) or 0) }
   end
   return answer
+end
+
+function commands.totals()
+  return redis.call('HGETALL', PREFIX .. 'totals')
 end
 
 function commands.announce(worker, info, ttl)

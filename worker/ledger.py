@@ -104,6 +104,8 @@ class QueueStats:
     running: int
     oldest_seconds: float
     """How long the job that is next has waited; 0 when none waits."""
+    images_per_second: float = 0.0
+    """Of the training runs that run now."""
 
 
 class WorkerInfo(Contract):
@@ -114,6 +116,8 @@ class WorkerInfo(Contract):
     device: str = ""
     models: list[str] = Field(default_factory=list, description="`NAME@VERSION` of the networks in its memory.")
     loading_seconds: float = Field(default=0.0, description="From its start until it could take a job.")
+    memory_bytes: int = Field(default=0, description="Resident, of it and of what it started.")
+    device_memory_bytes: int = Field(default=0, description="Taken on its GPU.")
 
 
 def queue_of(request: JobRequest) -> str:
@@ -149,16 +153,17 @@ class Ledger:
         *,
         owner: str = "",
         fingerprint: str = "",
+        trace: str = "",
         cancel_after: float | None = None,
     ) -> Job:
         """Accept a job, or find it again: the same id, owner and fingerprint give the job that exists.
 
-        A job that has not ended `cancel_after` seconds from now fails as `deadline`. Raises QueueFullError,
-        IdempotencyConflictError.
+        A job that has not ended `cancel_after` seconds from now fails as `deadline`. `trace` is the `traceparent` of
+        who asks. Raises QueueFullError, IdempotencyConflictError.
         """
         queue, content = queue_of(request), request.model_dump_json()
         limits = self._limit, "" if cancel_after is None else cancel_after
-        answer = self._run("submit", job_id, queue, request.kind, owner, fingerprint, content, *limits)
+        answer = self._run("submit", job_id, queue, request.kind, owner, fingerprint, trace, content, *limits)
         match answer[0]:
             case "conflict":
                 raise IdempotencyConflictError(f"Job '{job_id}' exists already and was another request.")
@@ -213,7 +218,18 @@ class Ledger:
 
     def stats(self) -> dict[str, QueueStats]:
         """By queue."""
-        return {queue: QueueStats(waiting, running, float(age)) for queue, waiting, running, age in self._run("stats")}
+        return {
+            queue: QueueStats(waiting, running, float(age), float(rate))
+            for queue, waiting, running, age, rate in self._run("stats")
+        }
+
+    def totals(self) -> dict[tuple[str, ...], float]:
+        """What has happened so far, by what it is: `("ended", "inpaint", "failed", "bad-input")` and the like.
+
+        Of a histogram, `(..., BOUND)` is how many values lay above the bound before and not above this one, and
+        `(..., "sum")` their sum.
+        """
+        return {tuple(name.split("|")): float(value) for name, value in _fields(self._run("totals")).items()}
 
     def workers(self) -> list[WorkerInfo]:
         """The workers that announced themselves and have not fallen silent."""
@@ -254,9 +270,10 @@ class Ledger:
         """Say that what was done so far is saved: this attempt, if it is lost, does not count, nor do those before."""
         return bool(self._run("keep", lease.job.id, lease.token))
 
-    def succeed(self, lease: Lease, result: Result) -> bool:
-        """End the job; what `result.key` names must be stored before. May be repeated."""
-        return self._finish(lease, JobState.SUCCEEDED, "result", result.model_dump_json())
+    def succeed(self, lease: Lease, result: Result, batch: int = 1) -> bool:
+        """End the job, one of `batch` that ran together; what `result.key` names must be stored before. May be
+        repeated."""
+        return self._finish(lease, JobState.SUCCEEDED, "result", result.model_dump_json(), batch)
 
     def fail(self, lease: Lease, failure: Failure) -> bool:
         """End the job with the reason. May be repeated."""
@@ -309,7 +326,7 @@ class Ledger:
         )
         return SweepReport(lost, list(zip(unpublished[::2], unpublished[1::2], strict=True)), removed)
 
-    def _finish(self, lease: Lease, state: JobState, *payload: str) -> bool:
+    def _finish(self, lease: Lease, state: JobState, *payload: str | int) -> bool:
         return bool(self._run("finish", lease.job.id, lease.token, state.value, *payload))
 
     def _run(self, command: str, *arguments: str | float) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import torch
 from torch import nn
 
 from models.catalog import Catalog
@@ -22,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class Networks:
-    """Loads on first use and keeps the eight that were used last. For one thread, except `loaded`."""
+    """Loads on first use and keeps the eight used last. For one thread, except `loaded` and `memory_bytes`."""
 
     def __init__(self, store: Path, device: str = "auto", threads: int | None = None) -> None:
         prepare_process(threads)
@@ -60,6 +61,10 @@ class Networks:
     def loaded(self) -> list[str]:
         """`NAME@VERSION` of what is in memory."""
         return list(self._networks)
+
+    def memory_bytes(self) -> int:
+        """What this process holds of the GPU's memory; 0 on a CPU."""
+        return torch.cuda.memory_reserved(self.device) if self.device.type == "cuda" else 0
 
     def _get(self, reference: str) -> CompletionEngine | nn.Module:
         if reference not in self._networks:

@@ -19,9 +19,11 @@ from worker.connection import OUTAGES, connect
 from worker.contracts import INFERENCE_QUEUE, TRAINING_QUEUE, Failure
 from worker.heartbeat import Heartbeat
 from worker.ledger import Lease, Ledger, WorkerInfo
+from worker.logs import bound
+from worker.processes import resident_bytes
 from worker.settings import WorkerSettings
 from worker.storage import Storage
-from worker.work import Work
+from worker.work import Work, trace_id
 
 if TYPE_CHECKING:
     from worker.handlers import Handler
@@ -80,12 +82,18 @@ class Runtime:
         lease = self._ledger.lease_next(self._queue, self._worker)
         if lease is None:
             return
-        _log.debug("The message of job %s runs job %s", job_id, lease.job.id)
+        with bound(job=lease.job.id, trace=trace_id(lease.job)):
+            _log.debug("The message of job %s runs job %s", job_id, lease.job.id)
+            self._run(lease)
+
+    def _run(self, lease: Lease) -> None:
         works = [self._work(lease)]
         handler = self._handlers[lease.job.request.kind]
         try:
             if lease.attempt == 1:
                 works += self._waiting(lease, min(handler.batch_limit(works[0]), self._settings.batch_limit) - 1)
+            for work in works:
+                work.batch = len(works)
             handler.run([work for work in works if not work.settled])
         except SoftTimeLimitExceeded:
             _settle_late(works)
@@ -95,7 +103,7 @@ class Runtime:
             for work in works:
                 work.abandon()
         except Exception:
-            _log.exception("Job %s ended its handler", job_id)
+            _log.exception("Job %s ended its handler", lease.job.id)
             for work in works:
                 work.fail(Failure(type="internal", detail="An error that should not happen; the worker's log has it."))
         finally:
@@ -119,6 +127,8 @@ class Runtime:
             device=str(networks.device) if networks else "",
             models=networks.loaded() if networks else [],
             loading_seconds=self._loading_seconds,
+            memory_bytes=resident_bytes(),
+            device_memory_bytes=networks.memory_bytes() if networks else 0,
         )
 
 

@@ -6,13 +6,12 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_process_init
 
-from worker.celery_app import HARD_LIMIT_SECONDS, SOFT_LIMIT_SECONDS
+from worker.celery_app import HARD_LIMIT_SECONDS, QUEUE_VARIABLE, SOFT_LIMIT_SECONDS
 from worker.contracts import RUN_INFERENCE, RUN_TRAINING
 from worker.runtime import Runtime
 from worker.settings import WorkerSettings
 
 NODE_VARIABLE = "INPAINT_NODE"
-QUEUE_VARIABLE = "INPAINT_QUEUE"
 """How a worker's main process tells its children whose they are."""
 
 _runtime: Runtime | None = None

@@ -9,6 +9,7 @@ goes on from the last checkpoint, because the run's folder says where that is.
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess  # nosec B404: our own module, arguments as JSON
@@ -38,6 +39,8 @@ _FINISHED, _STOPPED = 0, 75  # exit statuses of models.training.start
 _OPERATORS: Final = ("device", "threads")
 _MESSAGE_LENGTH: Final = 1000
 _NOT_DETAILS: Final = frozenset({"step", "of", "time", "done", "total"})
+
+_log = logging.getLogger(__name__)
 
 
 def check_request(request: TrainingRequest, settings: WorkerSettings) -> None:
@@ -191,6 +194,6 @@ def _failure(status: int, errors: IO[bytes]) -> Failure:
     said = next((line for line in reversed(lines) if line.startswith("Training failed: ")), "")
     if said:
         return Failure(type="bad-input", detail=said.removeprefix("Training failed: ")[:_MESSAGE_LENGTH])
-    print("\n".join(lines[-40:]), file=sys.stderr)  # the trace is the operator's
+    _log.error("The training process ended:\n%s", "\n".join(lines[-40:]))  # the operator's, not the client's
     last = lines[-1] if lines else "it said nothing"
     return Failure(type="internal", detail=f"The training process ended with status {status}: {last}"[:_MESSAGE_LENGTH])

@@ -10,6 +10,7 @@ from worker.contracts import Failure, InpaintRequest, Job, Progress, Result
 from worker.heartbeat import Heartbeat
 from worker.ledger import Lease, Ledger, RenewState
 from worker.storage import Storage
+from worker.trace import Trace
 
 _PROGRESS_SECONDS: Final = 0.2
 
@@ -40,7 +41,10 @@ class Work:
         self._heartbeat = heartbeat
         self._stopping = stopping
         self._progress_at = 0.0
+        self._leased_at = time.monotonic()
         self.settled = False
+        self.batch = 1
+        """How many jobs were taken together, this one included."""
         heartbeat.hold(lease)
 
     @property
@@ -78,34 +82,36 @@ class Work:
 
     def succeed(self, result: Result) -> None:
         """The result is stored under `result.key`."""
-        if not self.settled and self._ledger.succeed(self._lease, result):
+        if not self.settled and self._ledger.succeed(self._lease, result, self.batch):
             self._delete_inputs()
+            self._log(logging.INFO, "succeeded", model=result.model, batch=self.batch)
         self._settle()
 
     def fail(self, failure: Failure) -> None:
         """The job cannot be done, and trying again would not help."""
         if not self.settled:
-            _log.warning("Job %s failed: %s: %s", self.job.id, failure.type, failure.detail)
             if self._ledger.fail(self._lease, failure):
                 self._delete_inputs()
+            self._log(logging.WARNING, "failed", reason=failure.type, detail=failure.detail)
         self._settle()
 
     def acknowledge_cancel(self) -> None:
         """It was stopped because `cancelled()` said so."""
         if not self.settled and self._ledger.acknowledge_cancel(self._lease):
             self._delete_inputs()
+            self._log(logging.INFO, "cancelled")
         self._settle()
 
     def release(self) -> None:
         """Put it back: this worker has to stop. The attempt does not count."""
-        if not self.settled:
-            self._ledger.release(self._lease)
+        if not self.settled and self._ledger.release(self._lease):
+            self._log(logging.INFO, "released")
         self._settle()
 
     def lose(self) -> None:
         """Put it back to run alone. The attempt counts."""
-        if not self.settled:
-            self._ledger.lose(self._lease)
+        if not self.settled and self._ledger.lose(self._lease):
+            self._log(logging.WARNING, "put back, to run alone")
         self._settle()
 
     def abandon(self) -> None:
@@ -116,8 +122,20 @@ class Work:
         self.settled = True
         self._heartbeat.drop(self._lease)
 
+    def _log(self, level: int, what: str, **values: Any) -> None:
+        job = self.job
+        about = {"job": job.id, "trace": trace_id(job), "kind": job.request.kind, "attempt": job.attempts}
+        seconds = round(time.monotonic() - self._leased_at, 4)
+        _log.log(level, "Job %s", what, extra={**about, "seconds": seconds, **values})
+
     def _delete_inputs(self) -> None:
         request = self.job.request
         if isinstance(request, InpaintRequest):
             self._storage.delete(request.image_key)
             self._storage.delete(request.mask_key)
+
+
+def trace_id(job: Job) -> str:
+    """Of the trace that the job's request began or joined; empty where there was none."""
+    trace = Trace.of(job.trace)
+    return trace.id if trace else ""

@@ -5,7 +5,6 @@ open already: the supervisor keeps it, so callers wait in its backlog while this
 process is started again, and are not refused.
 """
 
-import os
 import socket
 import sys
 
@@ -14,6 +13,7 @@ import uvicorn
 from app.main import create_app
 from app.settings import ApiSettings, ExposureError, check_exposure
 from app.supervisor import TakenError, listen
+from worker.logs import configure_logs
 
 _FINISH_SECONDS = 10
 
@@ -33,10 +33,12 @@ def api() -> int:
 
 def serve_on(listener: socket.socket, settings: ApiSettings) -> None:
     """Serve until SIGTERM; requests under way have ten seconds to end."""
+    configure_logs("api")
     config = uvicorn.Config(
         create_app(settings),
         root_path=settings.root_path,
-        log_level=os.environ.get("LOG_LEVEL", "warning").lower(),
+        log_config=None,  # as all else logs
+        access_log=False,  # app/observation.py tells more
         timeout_graceful_shutdown=_FINISH_SECONDS,
         server_header=False,
     )

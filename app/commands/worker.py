@@ -7,15 +7,16 @@ import warnings
 
 from celery.platforms import SecurityWarning
 
-from worker.celery_app import TASKS, make_celery
+from worker.celery_app import QUEUE_VARIABLE, TASKS, make_celery
 from worker.connection import OUTAGES, connect
 from worker.ledger import Ledger
+from worker.logs import configure_logs
 from worker.settings import WorkerSettings
-from worker.tasks import NODE_VARIABLE, QUEUE_VARIABLE
+from worker.tasks import NODE_VARIABLE
 from worker.watch import install
 
 
-def worker(queue: str, name: str | None = None, check: bool = False, log_level: str = "warning") -> None:
+def worker(queue: str, name: str | None = None, check: bool = False, log_level: str | None = None) -> None:
     """Take jobs of `queue` (`inference` or `training`) until SIGTERM or Ctrl-C; what runs is finished first.
 
     `name` tells this worker from all others that share its broker, and should stay the same when it is started
@@ -30,6 +31,9 @@ def worker(queue: str, name: str | None = None, check: bool = False, log_level: 
         return
     node = name or f"{_host_name(queue)}-{os.getpid()}"
     os.environ[NODE_VARIABLE], os.environ[QUEUE_VARIABLE] = node, queue
+    if log_level is not None:
+        os.environ["LOG_LEVEL"] = log_level  # for the processes that run the jobs, too
+    configure_logs(queue)
     # Celery warns root because a message could carry code; ours are JSON, and an id alone.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     celery = make_celery(settings)
@@ -40,7 +44,6 @@ def worker(queue: str, name: str | None = None, check: bool = False, log_level: 
             "worker",
             f"--queues={queue}",
             f"--hostname={node}@%h",
-            f"--loglevel={log_level}",
             "--without-gossip",
             "--without-mingle",
             "--without-heartbeat",

@@ -59,6 +59,9 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
         def loaded(self) -> list[str]:
             return [MODEL]
 
+        def memory_bytes(self) -> int:
+            return 0
+
         def engine(self, reference: str) -> Engine:
             if reference != MODEL:
                 raise UnknownModelError(f"There is no model '{reference}'.")
