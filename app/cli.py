@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from app.keys import Scope
 from models.catalog import Family
 from worker.contracts import Blend, ImageFormat, Strategy
 
@@ -44,6 +45,20 @@ def api() -> None:
     from app.commands.api import api
 
     raise typer.Exit(api())
+
+
+@main.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Of its owner: keys of one name see the same jobs.")],
+    scope: Annotated[
+        list[Scope] | None, typer.Option(help="What it may do; may be given several times. [default: use]")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="Add the entry to this file (API_KEYS_FILE).")] = None,
+) -> None:
+    """Make an API key, shown once, and the entry for API_KEYS that lets it in."""
+    from app.commands.key import key
+
+    raise typer.Exit(key(name, scope or [Scope.USE], file))
 
 
 @main.command()

@@ -1,14 +1,16 @@
-"""What routes are given: the clients that the lifespan built, and whose request it is."""
+"""What routes are given: the clients that the lifespan built, and whose request it is, if their key allows it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, cast
 
 import anyio
-from fastapi import Depends, Request
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
+from app.access import unauthorised
 from app.errors import ProblemError
+from app.keys import Key, Scope
 from app.settings import ApiSettings
 from app.watcher import JobWatcher
 from models.catalog import Catalog
@@ -46,31 +48,35 @@ _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same
 
 
 def get_owner(
+    request: Request,
     clients: ClientsDep,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    header: Annotated[str | None, Depends(_header)],
+    needed: SecurityScopes,
+    _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    __: Annotated[str | None, Depends(_header)],
 ) -> str:
-    """The id of the request's API key; empty where the operator has set no keys."""
-    if not clients.settings.api_keys:
+    """Whose request it is; empty where the operator has set no keys. Raises ProblemError where it may not."""
+    if not clients.settings.keyring:
         return ""
-    key = bearer.credentials if bearer is not None else header
+    key: Key | None = getattr(request.state, "key", None)
     if key is None:
-        raise ProblemError(
-            401,
-            "key-missing",
-            "An API key is needed",
-            "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
-            {"WWW-Authenticate": "Bearer"},
-        )
-    owner = clients.settings.owner_of(key)
-    if owner is None:
+        raise unauthorised()
+    missing = sorted(set(needed.scopes) - key.scopes)
+    if missing:
         raise ProblemError(
             403,
-            "key-unknown",
-            "The API key is not known",
-            "Check the key; the operator's API_KEYS lists those that are.",
+            "key-scope",
+            "The API key does not allow this",
+            f"This call needs a key of scope `{missing[0]}`. Ask the operator for one: "
+            f"`inpaint key NAME --scope {missing[0]}`.",
+            {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{missing[0]}"'},
         )
-    return owner
+    return key.owner
 
 
-OwnerDep = Annotated[str, Depends(get_owner)]
+def _needs(scope: Scope) -> Callable[..., str]:
+    return Security(get_owner, scopes=[scope.value])  # type: ignore[no-any-return]  # FastAPI's own way to say it
+
+
+OwnerDep = Annotated[str, _needs(Scope.USE)]
+TrainerDep = Annotated[str, _needs(Scope.TRAIN)]
+MonitorDep = Annotated[str, _needs(Scope.METRICS)]

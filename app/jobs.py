@@ -3,6 +3,7 @@
 accept -> ledger, then the queue -> wait (`Prefer: wait`) -> 200 result | 202 job | problem
 """
 
+import hashlib
 import logging
 import re
 import time
@@ -75,6 +76,11 @@ CancelAfterDep = Annotated[
         examples=[20],
     ),
 ]
+
+
+def own_id(owner: str, chosen: str) -> str:
+    """The ledger's id of what `owner` calls `chosen`: a mark of the owner keeps apart what different keys choose."""
+    return f"{chosen}-{hashlib.sha256(owner.encode()).hexdigest()[:12]}" if owner else chosen
 
 
 def accept(

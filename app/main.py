@@ -13,7 +13,9 @@ import anyio
 from fastapi import FastAPI
 
 from app import errors
+from app.access import KnownKeys
 from app.dependencies import Clients
+from app.exposure import PrivateOnly, is_private
 from app.limits import UploadLimits
 from app.metrics import Metrics
 from app.observation import ObservedRequests
@@ -66,6 +68,8 @@ def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSetti
         openapi_tags=TAGS,
         lifespan=lifespan,
         responses=ANY_PROBLEM,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
         # Two files and a box for each hole; whatever else is sent is refused before it is kept.
         form_limits={"max_files": 4, "max_fields": 300, "max_part_size": 4096},
     )
@@ -74,6 +78,9 @@ def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSetti
     for router in (inpaint.router, samples.router, jobs.router, training.router, models.router, health.router):
         app.include_router(router)
     app.frontend("/", directory=STATIC_DIR, fallback=None)
+    app.add_middleware(KnownKeys, keyring=settings.keyring)
     app.add_middleware(UploadLimits, max_bytes=settings.max_upload_bytes, idle_seconds=settings.upload_idle_seconds)
+    if is_private(settings):
+        app.add_middleware(PrivateOnly)
     app.add_middleware(ObservedRequests, metrics=metrics)
     return app

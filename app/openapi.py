@@ -12,7 +12,8 @@ Fills holes in pictures (GLCIC, SIGGRAPH 2017) and draws pictures from trained g
 * **Jobs**: what takes longer is a job. `Prefer: respond-async` gives its id at once; follow it at `/jobs/{id}`.
 * **Errors** are `application/problem+json` (RFC 9457): `type` for programs, `detail` says what to send instead.
 * **Again without fear**: with `PUT /inpaint/{id}` or an `Idempotency-Key`, a request that is repeated runs once.
-* **Keys**: where the operator has set some, send `Authorization: Bearer KEY`.
+* **Keys**: where the operator has set some, send `Authorization: Bearer KEY`. A key of scope `use` completes, draws and
+  reads; `train` also trains and puts weights into service; `metrics` reads `/metrics` alone.
 """
 
 TAGS = [
@@ -26,8 +27,8 @@ TAGS = [
 
 _WHEN = {
     400: "A parameter, the mask or the image file cannot be used.",
-    401: "An API key is needed.",
-    403: "The API key is not known.",
+    401: "An API key is needed, or this one is not known.",
+    403: "The API key's scopes do not allow this.",
     404: "There is no such job or model.",
     408: "The upload paused for too long.",
     409: "The job has not ended yet, or was cancelled.",

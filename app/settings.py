@@ -1,31 +1,36 @@
 """What an operator can set for the API: environment variables. The worker's settings are in worker/settings.py."""
 
-import hashlib
-import hmac
-import ipaddress
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.keys import Key, Keyring, read_entries
 
 STATIC_DIR = Path(__file__).parent / "static"
 
 
-class ExposureError(RuntimeError):
-    """The service would be open to the network, and nobody said in words that it should be."""
+class SettingsError(RuntimeError):
+    """A variable cannot be used; the message is for the operator."""
 
 
 class ApiSettings(BaseSettings):
     """Of the API process alone."""
 
-    model_config = SettingsConfigDict(env_file=None, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_file=None, extra="ignore", frozen=True, hide_input_in_errors=True)
 
     host: str = Field(default="127.0.0.1", description="Address to listen at.")
     port: int = Field(default=8000, ge=0, le=65535)
     root_path: str = Field(default="", description="Path below which a reverse proxy serves this, e.g. `/paint`.")
-    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        default=(), description="Comma-separated keys; when set, every call needs one. A key sees its own jobs alone."
+    api_keys: Annotated[tuple[Key, ...], NoDecode] = Field(
+        default=(),
+        description="Comma-separated entries as `inpaint key` prints them, or keys; when there are any, every call "
+        "needs one. A key sees its own jobs alone.",
+    )
+    api_keys_file: Annotated[tuple[Key, ...], NoDecode] = Field(
+        default=(), description="Path of a file of such entries, one a line; read when the API starts."
     )
     allow_anonymous: bool = Field(default=False, description="Serve beyond loopback although there are no keys.")
     inpaint_model: str = Field(default="glcic-celeba", description="Model of a request that names none.")
@@ -39,36 +44,42 @@ class ApiSettings(BaseSettings):
 
     @field_validator("api_keys", mode="before")
     @classmethod
-    def _split(cls, value: Any) -> Any:
-        return [key.strip() for key in value.split(",") if key.strip()] if isinstance(value, str) else value
+    def _read_keys(cls, value: Any) -> Any:
+        return (
+            read_entries([key.strip() for key in value.split(",") if key.strip()]) if isinstance(value, str) else value
+        )
+
+    @field_validator("api_keys_file", mode="before")
+    @classmethod
+    def _read_keys_file(cls, value: Any) -> Any:
+        if not value or not isinstance(value, str | Path):
+            return value or ()
+        try:
+            lines = (line.strip() for line in Path(value).read_text().splitlines())
+        except OSError as error:
+            raise ValueError(f"{value} cannot be read: {error.strerror}.") from None
+        entries = read_entries([line for line in lines if line and not line.startswith("#")])
+        if not entries:  # whoever names a file wants keys: an empty one must not open the service to everyone
+            raise ValueError(f"{value} has no entries. `inpaint key NAME --file {value}` adds one.")
+        return entries
 
     @field_validator("root_path")
     @classmethod
     def _normalise(cls, value: str) -> str:
         return "/" + value.strip("/") if value.strip("/") else ""
 
-    def owner_of(self, key: str) -> str | None:
-        """Whose key this is: a short digest, so that a job's record holds no key; None where it is nobody's."""
-        owner = None
-        for known in self.api_keys:  # all of them, so that the time taken does not tell which
-            if hmac.compare_digest(known.get_secret_value().encode(), key.encode()):
-                owner = hashlib.sha256(key.encode()).hexdigest()[:12]
-        return owner
+    @cached_property
+    def keyring(self) -> Keyring:
+        """All keys that are known."""
+        return Keyring((*self.api_keys, *self.api_keys_file))
 
-
-def check_exposure(settings: ApiSettings) -> None:
-    """Raises ExposureError where `settings` would bind beyond loopback without API keys, unless told so in words."""
-    if is_loopback(settings.host) or settings.api_keys or settings.allow_anonymous:
-        return
-    raise ExposureError(
-        f"HOST={settings.host} lets everyone who can reach this machine use the service. Set API_KEYS=key1,key2, "
-        "or ALLOW_ANONYMOUS=true if that is what you want, or HOST=127.0.0.1."
-    )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    @classmethod
+    def read(cls) -> Self:
+        """From the environment. Raises SettingsError, which says which variable is wrong, and does not repeat it."""
+        try:
+            return cls()
+        except ValidationError as error:
+            wrong = (
+                f"{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()
+            )
+            raise SettingsError("\n".join(wrong)) from None

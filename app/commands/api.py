@@ -10,8 +10,9 @@ import sys
 
 import uvicorn
 
+from app.exposure import ExposureError, check_exposure
 from app.main import create_app
-from app.settings import ApiSettings, ExposureError, check_exposure
+from app.settings import ApiSettings, SettingsError
 from app.supervisor import TakenError, listen
 from worker.logs import configure_logs
 
@@ -20,12 +21,12 @@ _FINISH_SECONDS = 10
 
 def api() -> int:
     """Serve at HOST and PORT until SIGTERM; the exit status: 1, after a sentence, when it may not or cannot."""
-    settings = ApiSettings()
     try:
+        settings = ApiSettings.read()
         check_exposure(settings)
         with listen(settings.host, settings.port) as listener:
             serve_on(listener, settings)
-    except (ExposureError, TakenError) as error:
+    except (SettingsError, ExposureError, TakenError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -27,7 +27,8 @@ from zlib import crc32
 
 from rich.console import Console
 
-from app.settings import ApiSettings, ExposureError, check_exposure
+from app.exposure import ExposureError, check_exposure
+from app.settings import ApiSettings, SettingsError
 from app.supervisor import Child, TakenError, listen, locked, spawn, stop
 from worker.broker import Broker, BrokerError
 from worker.contracts import INFERENCE_QUEUE, TRAINING_QUEUE
@@ -51,13 +52,13 @@ def serve(host: str | None = None, port: int | None = None, data_dir: Path | Non
     for name, value in (("HOST", host), ("PORT", port), ("DATA_DIR", data_dir)):
         if value is not None:
             os.environ[name] = str(value)
-    settings = ApiSettings()
     folder = Path(os.environ.get("DATA_DIR", ".data")).resolve()
     try:
+        settings = ApiSettings.read()
         check_exposure(settings)
         with listen(settings.host, settings.port) as listener, locked(folder), _stop_signals() as stops:
             _supervise(listener, folder, stops, started)
-    except (TakenError, ExposureError, BrokerError) as error:
+    except (SettingsError, TakenError, ExposureError, BrokerError) as error:
         _errors.print(f"[red]{error}[/]")
         return 1
     return 0

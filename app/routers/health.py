@@ -1,4 +1,4 @@
-"""Health: for load balancers and monitoring. Needs no key."""
+"""Health: for load balancers, without a key; and for monitoring, with one."""
 
 from importlib.metadata import version
 
@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
-from app.dependencies import Clients, ClientsDep
+from app.dependencies import Clients, ClientsDep, MonitorDep
 from app.errors import MEDIA_TYPE, TYPES, Problem
 from app.openapi import problems
 from app.schemas import Health, Readiness
@@ -43,9 +43,15 @@ async def readyz(clients: ClientsDep) -> Response:
     return JSONResponse(problem.model_dump(mode="json"), 503, {"Retry-After": "2"}, media_type=MEDIA_TYPE)
 
 
-@router.get("/metrics", summary="Prometheus", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def metrics(request: Request) -> Response:
-    """Queue depth, age of the oldest job, jobs by state, workers, request latency."""
+@router.get(
+    "/metrics",
+    summary="Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, **problems(401, 403)},
+)
+async def metrics(request: Request, owner: MonitorDep) -> Response:  # noqa: ARG001 - the key is checked
+    """Queue depth, age of the oldest job, jobs by state, workers, request latency. Where the operator has set keys, for
+    those of scope `metrics`."""
     content = await run_in_threadpool(generate_latest, request.app.state.metrics.registry)
     return Response(content, media_type=CONTENT_TYPE_LATEST)
 

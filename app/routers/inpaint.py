@@ -23,6 +23,7 @@ from app.jobs import (
     accepted_response,
     applied,
     discard_inputs,
+    own_id,
     result_response,
     wait_until_ended,
 )
@@ -211,7 +212,9 @@ async def inpaint(
     "/inpaint/{id}",
     summary="Complete a picture under an id of your own",
     description="As `POST /inpaint`; the job gets the `id` that you choose, for example a UUID. The same id with the "
-    "same body finds the job that exists, so this may be repeated after any failure; another body is answered `422`.",
+    "same body finds the job that exists, so this may be repeated after any failure; another body is answered `422`. "
+    "Where the operator has set keys, each key has ids of its own: the job's full id, in the answer, has a mark of the "
+    "key behind yours, and is found by either.",
     responses=_RESPONSES,
     response_class=Response,
 )
@@ -226,7 +229,8 @@ async def inpaint_as(
 ) -> Response:
     if not _ID.fullmatch(id):
         raise bad_parameter("`id` must be 4 to 64 lower-case letters, digits and `-`, for example a UUID.")
-    return await _complete(request, clients, Order(owner, options, preference, cancel_after), id, named=True)
+    order = Order(owner, options, preference, cancel_after)
+    return await _complete(request, clients, order, own_id(owner, id), named=True)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
@@ -10,7 +11,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 
 from app.dependencies import Clients, ClientsDep, OwnerDep
-from app.jobs import discard_inputs, job_response, result_response
+from app.jobs import discard_inputs, job_response, own_id, result_response
 from app.openapi import problems
 from app.schemas import JobList, JobView
 from worker.connection import OUTAGES
@@ -25,13 +26,16 @@ _ENDS = {state.value for state in JobState if state.ended}
 
 
 async def get_job(
-    clients: ClientsDep, owner: OwnerDep, id: Annotated[str, Path(max_length=64, description="The job.")]
+    clients: ClientsDep, owner: OwnerDep, id: Annotated[str, Path(max_length=80, description="The job.")]
 ) -> Job:
-    """The job of this path. Another owner's is as unknown as one that never was."""
-    job = await run_in_threadpool(clients.ledger.get, id)
-    if job.owner != owner:
-        raise UnknownJobError(f"There is no job '{id}'. Ended jobs are kept for a while, then removed.")
-    return job
+    """The job of this path, by its full id or the one its owner chose. Another owner's is as unknown as one that never
+    was."""
+    for job_id in dict.fromkeys((id, own_id(owner, id))):
+        with suppress(UnknownJobError):
+            job = await run_in_threadpool(clients.ledger.get, job_id)
+            if job.owner == owner:
+                return job
+    raise UnknownJobError(f"There is no job '{id}'. Ended jobs are kept for a while, then removed.")
 
 
 JobDep = Annotated[Job, Depends(get_job)]

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from starlette.concurrency import run_in_threadpool
 
-from app.dependencies import Clients, ClientsDep, OwnerDep
+from app.dependencies import Clients, ClientsDep, OwnerDep, TrainerDep
 from app.openapi import problems
 from app.schemas import Activation, ModelList, ModelView
 
@@ -30,12 +30,13 @@ async def show_model(clients: ClientsDep, owner: OwnerDep, name: NameDep) -> Mod
 @router.put("/{name}/active", summary="Put a version into service", responses=problems(400, 401, 403, 404, 503))
 async def activate_model(
     clients: ClientsDep,
-    owner: OwnerDep,  # noqa: ARG001 - as above
+    owner: TrainerDep,  # noqa: ARG001 - as above
     name: NameDep,
     activation: Activation,
 ) -> ModelView:
     """Jobs accepted from now on get it, without a restart; those accepted before keep the version they were promised.
-    Rolling back is the same call with an older version."""
+    Rolling back is the same call with an older version. Needs a key of scope `train`, where there are
+    keys."""
     await run_in_threadpool(clients.catalog.activate, name, activation.version)
     return await run_in_threadpool(_view, clients, name)
 

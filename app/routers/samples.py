@@ -112,7 +112,7 @@ async def draw_samples(
     if _matches(if_none_match, tag):
         return Response(status_code=304, headers=headers)
 
-    key = f"samples/{tag}"
+    key = f"samples/{_digest(tag, owner)}"  # kept for each owner: it names the owner's job
     kept = await run_in_threadpool(_find_sheet, clients, key)
     if kept is not None:
         job_id, sheet = kept

@@ -2,7 +2,8 @@
 
 A run is a folder that jobs work on, one after the other; the first job has the
 run's id. What is asked for is checked here, without torch, so that a mistake is
-answered at once and not by a job that fails.
+answered at once and not by a job that fails. Where the operator has set keys,
+reading needs one of scope `use`, everything else one of scope `train`.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from app.dependencies import Clients, ClientsDep, OwnerDep
+from app.dependencies import Clients, ClientsDep, OwnerDep, TrainerDep
 from app.errors import ProblemError, bad_parameter, retry_after
 from app.jobs import CancelAfterDep, accept
 from app.openapi import problems
@@ -136,6 +137,14 @@ async def get_run(
 RunDep = Annotated[RunRecord, Depends(get_run)]
 
 
+async def get_trainable(owner: TrainerDep, run: RunDep) -> RunRecord:  # noqa: ARG001 - the key is checked
+    """The run of this path, for a key that may do something about it."""
+    return run
+
+
+TrainableDep = Annotated[RunRecord, Depends(get_trainable)]
+
+
 @router.get("/datasets", summary="Data sets that can be trained on", responses=problems(401, 403, 503))
 async def list_datasets(clients: ClientsDep, owner: OwnerDep) -> DatasetList:  # noqa: ARG001 - the key is checked
     """By the names under which the operator registered them."""
@@ -156,7 +165,7 @@ async def begin_run(
     request: Request,
     clients: ClientsDep,
     runs: RunsDep,
-    owner: OwnerDep,
+    owner: TrainerDep,
     order: TrainingOrder,
     idempotency_key: Annotated[
         str | None,
@@ -228,7 +237,7 @@ async def show_preview(
 
 
 @router.post("/training-runs/{id}/cancel", summary="Cancel it", responses=problems(400, 401, 403, 404, 503))
-async def cancel_run(request: Request, clients: ClientsDep, runs: RunsDep, run: RunDep) -> RunView:
+async def cancel_run(request: Request, clients: ClientsDep, runs: RunsDep, run: TrainableDep) -> RunView:
     """It stops after the step under way and keeps a checkpoint: `resume` goes on from there."""
 
     def cancel() -> RunView:
@@ -250,7 +259,7 @@ async def resume_run(
     request: Request,
     clients: ClientsDep,
     runs: RunsDep,
-    run: RunDep,
+    run: TrainableDep,
     resumption: Resumption | None = None,
     cancel_after: CancelAfterDep = None,
 ) -> Response:
@@ -267,7 +276,7 @@ async def resume_run(
     summary="Put its weights into service",
     responses=problems(400, 401, 403, 404, 409, 503),
 )
-async def promote_run(clients: ClientsDep, runs: RunsDep, run: RunDep) -> Promotion:
+async def promote_run(clients: ClientsDep, runs: RunsDep, run: TrainableDep) -> Promotion:
     """The weights of its last checkpoint become a version of the model that the option `name` names, and jobs accepted
     from now on get it, without a restart. A run may be promoted while it goes on."""
     return await run_in_threadpool(_promote, clients, runs, run)

@@ -9,7 +9,6 @@ import pytest
 import redis
 
 from app.routers import jobs
-from app.settings import ApiSettings
 from tests.app.conftest import FakeWorker
 from worker.contracts import InpaintRequest, Progress
 from worker.ledger import Ledger
@@ -182,38 +181,3 @@ async def test_waiting_survives_a_lost_subscription(
         FakeWorker.complete(ledger, storage, lease)
     assert answers[0].status_code == 200
     assert answers[0].elapsed.total_seconds() < 5
-
-
-class TestKeys:
-    """Where the operator has set keys."""
-
-    @pytest.fixture
-    def settings(self) -> ApiSettings:
-        return ApiSettings.model_validate({"api_keys": "alice-secret, bob-secret"})
-
-    async def test_every_call_needs_a_known_key(self, client: httpx.AsyncClient, form: Form) -> None:
-        """401 without one, 403 with another, either header will do; health needs none."""
-        assert (await client.post("/inpaint", files=form)).status_code == 401
-        assert (await client.get("/jobs")).headers["www-authenticate"] == "Bearer"
-        assert (await client.get("/models", headers={"X-API-Key": "guess"})).status_code == 403
-        assert (await client.get("/jobs", headers={"Authorization": "Bearer alice-secret"})).status_code == 200
-        assert (await client.get("/jobs", headers={"X-API-Key": "bob-secret"})).status_code == 200
-        assert (await client.get("/healthz")).status_code == 200
-
-    async def test_a_key_sees_its_own_jobs_alone(self, client: httpx.AsyncClient, form: Form) -> None:
-        """Another key's job is unknown, cannot be cancelled, and its id cannot be taken over."""
-        alice, bob = {"X-API-Key": "alice-secret"}, {"X-API-Key": "bob-secret"}
-        await client.put("/inpaint/hers", files=form, headers=alice | ASYNC)
-        assert (await client.get("/jobs/hers", headers=bob)).status_code == 404
-        assert (await client.post("/jobs/hers/cancel", headers=bob)).status_code == 404
-        assert (await client.put("/inpaint/hers", files=form, headers=bob | ASYNC)).status_code == 422
-        assert (await client.get("/jobs", headers=bob)).json() == {"jobs": []}
-        assert (await client.get("/jobs/hers", headers=alice)).status_code == 200
-
-    async def test_an_idempotency_key_belongs_to_its_api_key(self, client: httpx.AsyncClient, form: Form) -> None:
-        """Two clients that choose the same text get a job each."""
-        ids = set()
-        for key in ("alice-secret", "bob-secret"):
-            headers = {"X-API-Key": key, "Idempotency-Key": "1", **ASYNC}
-            ids.add((await client.post("/inpaint", files=form, headers=headers)).json()["id"])
-        assert len(ids) == 2

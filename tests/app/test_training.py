@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from pydantic import SecretStr
 
 from app.main import create_app
 from app.settings import ApiSettings
@@ -243,7 +242,7 @@ async def test_data_sets_are_listed_by_name_alone(client: httpx.AsyncClient, wor
 
 async def test_a_key_sees_its_own_runs_alone(worker_settings: WorkerSettings) -> None:
     """Another key's run is as unknown as one that never was."""
-    app: FastAPI = create_app(ApiSettings(api_keys=(SecretStr("one"), SecretStr("two"))), worker_settings)
+    app: FastAPI = create_app(ApiSettings.model_validate({"api_keys": "one, two"}), worker_settings)
     transport = httpx.ASGITransport(app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
         mine, other = {"X-API-Key": "one"}, {"X-API-Key": "two"}
