@@ -76,12 +76,13 @@ def _supervise(listener: socket.socket, folder: Path, stops: list[float], starte
         # The name stays the same over restarts, so that a new worker knows the leases of the one before.
         node = f"{socket.gethostname()}-{crc32(os.fsencode(folder)):08x}"
         descriptor = listener.fileno()
-        for name, command, inherited in (
-            ("inference worker", _worker(INFERENCE_QUEUE, node), ()),
-            ("API", [sys.executable, "-m", "app.commands.api", str(descriptor)], (descriptor,)),
-            ("training worker", _worker(TRAINING_QUEUE, node), ()),
+        keyless = {name: value for name, value in environment.items() if name not in ("API_KEYS", "API_KEYS_FILE")}
+        for name, command, variables, inherited in (
+            ("inference worker", _worker(INFERENCE_QUEUE, node), keyless, ()),
+            ("API", [sys.executable, "-m", "app.commands.api", str(descriptor)], environment, (descriptor,)),
+            ("training worker", _worker(TRAINING_QUEUE, node), keyless, ()),
         ):
-            children.append(Child(name, partial(spawn, command, environment, inherited), _warn))
+            children.append(Child(name, partial(spawn, command, variables, inherited), _warn))
             children[-1].start()
         url = _url(listener)
         _console.print(f"Starting at {url}, with data in {folder}.")
