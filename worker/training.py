@@ -153,7 +153,7 @@ class _Teller:
             self.saved = True
             self._work.keep()
         if lines:
-            self._work.progress(self._done, self._total, str(self._details.get("phase", "")), **self._details)
+            self._work.progress(self._done, self._total, str(self._details.get("phase", "")), self._details)
 
 
 def _settle(

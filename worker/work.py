@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from worker.connection import OUTAGES
@@ -60,7 +61,7 @@ class Work:
         """Whether the worker has to stop. What takes seconds goes on; what takes longer saves itself and releases."""
         return self._stopping.is_set()
 
-    def progress(self, done: int, total: int, message: str = "", **details: Any) -> None:
+    def progress(self, done: int, total: int, message: str = "", details: Mapping[str, Any] | None = None) -> None:
         """Tell how far it is; at most five times a second, the rest is dropped."""
         now = time.monotonic()
         if now < self._progress_at and done < total:
@@ -68,7 +69,7 @@ class Work:
         self._progress_at = now + _PROGRESS_SECONDS
         try:
             self._quick_ledger.progress(
-                self._lease, Progress(done=done, total=max(total, 1), message=message, details=details)
+                self._lease, Progress(done=done, total=max(total, 1), message=message, details=dict(details or {}))
             )
         except OUTAGES as error:
             _log.warning("Job %s could not tell its progress: %s", self.job.id, error)

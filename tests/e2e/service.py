@@ -16,11 +16,14 @@ from PIL import Image
 
 from worker.broker import socket_path
 
+Upload = tuple[str, bytes, str]
+"""Name, content, media type."""
+
 
 class Service:
-    """`inpaint serve` with a data directory of its own, at a port that is free."""
+    """`inpaint serve` with a data directory of its own, at a free port; `settings` are environment variables."""
 
-    def __init__(self, data_dir: Path, port: int = 0) -> None:
+    def __init__(self, data_dir: Path, port: int = 0, **settings: str) -> None:
         self.data_dir = data_dir
         self.socket = socket_path(data_dir / "broker")
         self.log = data_dir.with_suffix(".log")
@@ -29,7 +32,7 @@ class Service:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", "from app.cli import main; main()", "serve"],
-                env={**environment, "DATA_DIR": str(data_dir), "PORT": str(port), "THREADS": "1"},
+                env={**environment, "DATA_DIR": str(data_dir), "PORT": str(port), "THREADS": "1", **settings},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -90,15 +93,15 @@ def until(condition: Callable[[], object], seconds: float, explain: Callable[[],
         time.sleep(0.05)
 
 
-def form(side: int = 96, hole: int = 24) -> dict[str, tuple[str, bytes, str]]:
+def form(side: int = 96, hole: int = 24) -> dict[str, Upload]:
     """A picture and a mask, as a client sends them."""
     pixels = np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8)
     mask = np.zeros((side, side), np.uint8)
     mask[side // 3 : side // 3 + hole, side // 3 : side // 3 + hole] = 255
-    return {"image": ("image.png", _png(pixels), "image/png"), "mask": ("mask.png", _png(mask), "image/png")}
+    return {"image": ("image.png", as_png(pixels), "image/png"), "mask": ("mask.png", as_png(mask), "image/png")}
 
 
-def submit(client: httpx.Client, key: str, files: dict[str, tuple[str, bytes, str]], seconds: float = 60) -> str:
+def submit(client: httpx.Client, key: str, files: dict[str, Upload], seconds: float = 60) -> str:
     """Send a picture as a client does that wants it done once: the same key until it is accepted. The job's id."""
     headers = {"Prefer": "respond-async", "Idempotency-Key": key}
     deadline = time.monotonic() + seconds
@@ -114,7 +117,8 @@ def submit(client: httpx.Client, key: str, files: dict[str, tuple[str, bytes, st
         time.sleep(0.2)
 
 
-def _png(pixels: np.ndarray) -> bytes:
+def as_png(pixels: np.ndarray) -> bytes:
+    """The picture or mask as a file."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()

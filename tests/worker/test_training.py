@@ -17,7 +17,7 @@ from models.catalog import Card
 from models.training.errors import OptionsError
 from tests.models.training.pictures import write_pictures
 from worker import training
-from worker.contracts import Job, JobState, TrainingRequest
+from worker.contracts import Job, JobState, Progress, TrainingRequest
 from worker.datasets import DatasetsError, UnknownDatasetError, path_of, registered
 from worker.heartbeat import Heartbeat
 from worker.ledger import Ledger, WorkerInfo
@@ -95,11 +95,7 @@ class Bench:
         os.kill(pids[0], signal.SIGKILL)
 
 
-class _Nothing:
-    done = 0
-
-
-_NOTHING = _Nothing()
+_NOTHING = Progress(done=0, total=1)
 
 
 @pytest.fixture
@@ -160,6 +156,25 @@ def test_cancel_keeps_a_checkpoint_from_which_another_job_goes_on(bench: Bench) 
     assert bench.run("job-3").state is JobState.SUCCEEDED
     resumed = next(event for event in events(bench, "job-2") if event["event"] == "resumed")
     assert resumed["step"] == step
+
+
+def test_a_warning_reaches_the_ledger_and_ends_nothing(bench: Bench) -> None:
+    """What the training process warns of, a discriminator that has won, say, is among the details, as `message`."""
+    bench.submit("job-7", ENDLESS)
+    log = bench.runs.folder("job-7") / "log.jsonl"
+
+    def warn() -> None:
+        with log.open("a") as file:
+            file.write('{"event": "warning", "step": 10000, "message": "The discriminator has won."}\n')
+        deadline = time.monotonic() + 30
+        while "message" not in (bench.ledger.get("job-7").progress or _NOTHING).details and time.monotonic() < deadline:
+            time.sleep(0.05)
+        bench.ledger.cancel("job-7")
+
+    job = bench.during("job-7", 1, warn)
+    assert job.state is JobState.CANCELLED
+    assert job.progress is not None
+    assert job.progress.details["message"] == "The discriminator has won."
 
 
 def test_a_stopping_worker_puts_the_run_back(bench: Bench) -> None:
