@@ -7,7 +7,6 @@ ends with `weights.safetensors` and `card.json`, as after `inpaint train`.
 """
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -213,7 +212,7 @@ def main() -> None:
     loop.run(recipe, arguments.out, device=torch.device("cpu"), resume=arguments.resume)
     path = arguments.out / loop.CARD
     card = Card.model_validate_json(path.read_bytes())
-    command = shlex.join(["python", "-m", "models.glcic.align_train", *sys.argv[1:]])
+    command = loop.command_line(["python", "-m", "models.glcic.align_train", *sys.argv[1:]])
     write_atomically(path, card.model_copy(update={"command": command}).model_dump_json(indent=2).encode())
 
 

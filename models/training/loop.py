@@ -10,13 +10,14 @@ import fcntl
 import hashlib
 import json
 import math
+import shlex
 import signal
 import subprocess  # nosec B404: only `git rev-parse`, fixed arguments
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -289,13 +290,18 @@ def export(recipe: Recipe[Any], out: Path, *, images: int, seconds: float, metri
         images_seen=images,
         hours=round(seconds / 3600, 3),
         metrics={name: float(f"{value:.4g}") for name, value in metrics.items()},
-        command=" ".join(sys.argv) if sys.argv[0].endswith("inpaint") else "inpaint train " + about.family,
+        command=command_line(sys.argv) if sys.argv[0].endswith("inpaint") else "inpaint train " + about.family,
         commit=_commit(),
         created=datetime.now(UTC).date().isoformat(),
     )
     write_atomically(out / WEIGHTS, content)
     write_atomically(out / CARD, card.model_dump_json(indent=2).encode())
     return card
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """For a card: what was typed, but no more of a path than its last part, since where it lay is nobody's business."""
+    return shlex.join(Path(argument).name if Path(argument).is_absolute() else argument for argument in arguments)
 
 
 def compact(name: str, value: Tensor) -> Tensor:

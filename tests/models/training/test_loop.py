@@ -167,3 +167,19 @@ def test_half_precision_only_where_it_fits() -> None:
     assert loop.compact("conv.weight", large).dtype is torch.float32
     assert loop.compact("norm.running_var", small).dtype is torch.float32
     np.testing.assert_array_equal(loop.compact("conv.weight", large).numpy(), large.numpy())
+
+
+def test_a_card_tells_the_command_without_where_things_lay() -> None:
+    """Of absolute paths the last part is kept; what contains blanks can be typed again as it stands."""
+    arguments = [
+        "/opt/venv/bin/inpaint",
+        "train",
+        "glcic",
+        "--data",
+        "/home/ann/celeba",
+        "--set",
+        "lr=3e-4",
+        "-o",
+        "a b",
+    ]
+    assert loop.command_line(arguments) == "inpaint train glcic --data celeba --set lr=3e-4 -o 'a b'"
