@@ -7,13 +7,14 @@ What a key may do is asked by the routes, with the aliases of app/dependencies.p
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app import docs
 from app.errors import ProblemError, problem_response
 from app.keys import Keyring
 from app.settings import STATIC_DIR
 
 _PAGE = {f"/{path.relative_to(STATIC_DIR).as_posix()}" for path in STATIC_DIR.rglob("*") if path.is_file()}
 
-OPEN = frozenset({"/", *_PAGE, "/healthz", "/readyz", "/docs", "/openapi.json"})
+OPEN = frozenset({"/", *_PAGE, "/healthz", "/readyz", "/openapi.json", *docs.PATHS})
 """Read by everyone: the page, into which a person types the key; health; and what describes the API, which is the
 same for all."""
 

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from app.headers import HEADERS
 from models.catalog import UnknownModelError
 from worker.connection import OUTAGES
 from worker.contracts import Failure
@@ -237,5 +238,6 @@ def install(app: FastAPI) -> None:
                 "internal",
                 "The service failed",
                 "This is a fault of the service, not of the request; its log says more.",
+                HEADERS,  # answered outside of what adds them to all others
             )
         )

@@ -66,7 +66,7 @@ class PrivateOnly:
         site = headers.get("sec-fetch-site", "none")
         if scope["method"] not in _READS and site not in ("same-origin", "none"):
             origin = headers.get("origin", "another site")
-            return "" if origin in self._origins else f"the request was made by a page of {origin}"
+            return "" if {origin, "*"} & {*self._origins} else f"the request was made by a page of {origin}"
         return ""
 
 

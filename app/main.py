@@ -12,10 +12,11 @@ from importlib.metadata import version
 import anyio
 from fastapi import FastAPI
 
-from app import errors
+from app import docs, errors
 from app.access import KnownKeys
 from app.dependencies import Clients
 from app.exposure import PrivateOnly, is_private
+from app.headers import OtherOrigins, SecurityHeaders
 from app.limits import UploadLimits
 from app.metrics import Metrics
 from app.observation import ObservedRequests
@@ -68,19 +69,22 @@ def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSetti
         openapi_tags=TAGS,
         lifespan=lifespan,
         responses=ANY_PROBLEM,
+        docs_url=None,  # app/docs.py
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
         # Two files and a box for each hole; whatever else is sent is refused before it is kept.
         form_limits={"max_files": 4, "max_fields": 300, "max_part_size": 4096},
     )
     app.state.metrics = metrics
     errors.install(app)
-    for router in (inpaint.router, samples.router, jobs.router, training.router, models.router, health.router):
-        app.include_router(router)
+    for part in (inpaint, samples, jobs, training, models, health, docs):
+        app.include_router(part.router)
     app.frontend("/", directory=STATIC_DIR, fallback=None)
     app.add_middleware(KnownKeys, keyring=settings.keyring)
     app.add_middleware(UploadLimits, max_bytes=settings.max_upload_bytes, idle_seconds=settings.upload_idle_seconds)
     if is_private(settings):
-        app.add_middleware(PrivateOnly)
+        app.add_middleware(PrivateOnly, origins=settings.cors_origins)
+    if settings.cors_origins:
+        app.add_middleware(OtherOrigins, origins=settings.cors_origins)
+    app.add_middleware(SecurityHeaders, origins=settings.cors_origins)
     app.add_middleware(ObservedRequests, metrics=metrics)
     return app

@@ -1,5 +1,6 @@
 """What an operator can set for the API: environment variables. The worker's settings are in worker/settings.py."""
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -32,6 +33,9 @@ class ApiSettings(BaseSettings):
     api_keys_file: Annotated[tuple[Key, ...], NoDecode] = Field(
         default=(), description="Path of a file of such entries, one a line; read when the API starts."
     )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Comma-separated origins whose pages may call the API, e.g. `https://example.org`."
+    )
     allow_anonymous: bool = Field(default=False, description="Serve beyond loopback although there are no keys.")
     inpaint_model: str = Field(default="glcic-celeba", description="Model of a request that names none.")
     dcgan_model: str = Field(default="dcgan-celeba", description="Model that `GET /samples/dcgan` draws from.")
@@ -62,6 +66,17 @@ class ApiSettings(BaseSettings):
         if not entries:  # whoever names a file wants keys: an empty one must not open the service to everyone
             raise ValueError(f"{value} has no entries. `inpaint key NAME --file {value}` adds one.")
         return entries
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _read_origins(cls, value: Any) -> Any:
+        origins = [origin.strip() for origin in value.split(",") if origin.strip()] if isinstance(value, str) else value
+        for origin in origins:
+            if origin != "*" and not re.fullmatch(r"https?://[^/?#@\s]+", origin):
+                raise ValueError(
+                    f"'{origin}' is no origin: write `https://host` or `https://host:port`, without a path."
+                )
+        return origins
 
     @field_validator("root_path")
     @classmethod

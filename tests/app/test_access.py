@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from typer.testing import CliRunner
 
+from app import docs
 from app.access import OPEN
 from app.cli import main
 from app.keys import Keyring, Scope, make_key, read_entries
@@ -87,7 +88,7 @@ class TestEveryRoute:
 
     async def test_opens_nothing_but_what_was_meant(self, client: httpx.AsyncClient, app: FastAPI) -> None:
         """The page loads, so that a person can type the key into it; nothing else is read, and nothing is written."""
-        assert {path for _, path in calls(app)} & OPEN == {"/healthz", "/readyz", "/docs", "/openapi.json"}
+        assert {path for _, path in calls(app)} & OPEN == {"/healthz", "/readyz", "/openapi.json", *docs.PATHS}
         for path in ("/", "/js/main.js", "/css/base.css", "/healthz", "/docs", "/openapi.json"):
             assert (await client.get(path)).status_code == 200, path
         for path in ("/nowhere", "/js/none.js", "/jobs/", "/JOBS", "/js//main.js", "/%2e%2e/jobs"):
