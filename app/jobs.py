@@ -5,15 +5,16 @@ accept -> ledger, then the queue -> wait (`Prefer: wait`) -> 200 result | 202 jo
 
 import hashlib
 import logging
+import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 from fastapi import Depends, Header
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from app.dependencies import Clients, ClientsDep
@@ -25,6 +26,7 @@ from worker.storage import MissingObjectError
 from worker.trace import current
 
 POLL_AFTER_SECONDS = 1
+_PIECE_BYTES = 256 << 10
 _LONGEST_DEADLINE = 7 * 24 * 3600
 _WAIT = re.compile(r"wait\s*=\s*\"?([0-9]{1,9})\"?")
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "application/zip": "zip"}
@@ -149,7 +151,8 @@ async def result_response(
     """
     result = result_of(job)
     try:
-        content = await run_in_threadpool(clients.storage.get, result.key)
+        file = await run_in_threadpool(clients.storage.open, result.key)
+        size = await run_in_threadpool(file.seek, 0, os.SEEK_END)
     except MissingObjectError:
         hours = clients.worker_settings.result_ttl_seconds / 3600
         raise ProblemError(
@@ -160,10 +163,11 @@ async def result_response(
             {"X-Job-Id": job.id},
         ) from None
     extension = _EXTENSIONS.get(result.media_type, "bin")
-    return Response(
-        content,
+    return StreamingResponse(
+        _pieces(file),
         media_type=result.media_type,
         headers={
+            "Content-Length": str(size),
             "X-Model": result.model,
             "X-Job-Id": job.id,
             "X-Changed": f"{result.changed:.6g}",
@@ -173,6 +177,16 @@ async def result_response(
             **(headers or {}),
         },
     )
+
+
+async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
+    """A slow reader holds one of them in memory, not the whole picture."""
+    try:
+        file.seek(0)
+        while piece := await run_in_threadpool(file.read, _PIECE_BYTES):
+            yield piece
+    finally:
+        file.close()
 
 
 def result_of(job: Job) -> Result:

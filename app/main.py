@@ -17,10 +17,11 @@ from app.access import KnownKeys
 from app.dependencies import Clients
 from app.exposure import PrivateOnly, is_private
 from app.headers import OtherOrigins, SecurityHeaders
-from app.limits import UploadLimits
+from app.limits import SlowReaders, UploadLimits
 from app.metrics import Metrics
 from app.observation import ObservedRequests
 from app.openapi import ANY_PROBLEM, DESCRIPTION, TAGS
+from app.rates import RateLimits
 from app.routers import health, inpaint, jobs, models, samples, training
 from app.settings import STATIC_DIR, ApiSettings
 from app.watcher import JobWatcher
@@ -37,11 +38,11 @@ def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSetti
     settings = settings or ApiSettings()
     worker_settings = worker_settings or WorkerSettings()
     metrics = Metrics()
+    # A call may be tried again for a second or two: long enough for a broker restart, short enough to say 503.
+    client = connect(worker_settings.redis_url, patience_seconds=2)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        # A call may be tried again for a second or two: long enough for a broker restart, short enough to say 503.
-        client = connect(worker_settings.redis_url, patience_seconds=2)
         celery = make_celery(worker_settings)
         ledger = Ledger(client, worker_settings)
         metrics.observe(ledger)
@@ -79,12 +80,15 @@ def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSetti
     for part in (inpaint, samples, jobs, training, models, health, docs):
         app.include_router(part.router)
     app.frontend("/", directory=STATIC_DIR, fallback=None)
+    if settings.rate_limit:
+        app.add_middleware(RateLimits, client=client, rate=settings.rate_limit)
     app.add_middleware(KnownKeys, keyring=settings.keyring)
     app.add_middleware(UploadLimits, max_bytes=settings.max_upload_bytes, idle_seconds=settings.upload_idle_seconds)
     if is_private(settings):
         app.add_middleware(PrivateOnly, origins=settings.cors_origins)
     if settings.cors_origins:
         app.add_middleware(OtherOrigins, origins=settings.cors_origins)
+    app.add_middleware(SlowReaders, idle_seconds=settings.read_idle_seconds)
     app.add_middleware(SecurityHeaders, origins=settings.cors_origins)
     app.add_middleware(ObservedRequests, metrics=metrics)
     return app

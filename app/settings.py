@@ -1,6 +1,7 @@
 """What an operator can set for the API: environment variables. The worker's settings are in worker/settings.py."""
 
 import re
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -12,9 +13,28 @@ from app.keys import Key, Keyring, read_entries
 
 STATIC_DIR = Path(__file__).parent / "static"
 
+_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+_RATE = re.compile(rf"(?P<calls>[1-9][0-9]{{0,6}})/(?P<unit>{'|'.join(_UNITS)})")
+
 
 class SettingsError(RuntimeError):
     """A variable cannot be used; the message is for the operator."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """So many calls in so many seconds: all at once, or one by one."""
+
+    calls: int
+    seconds: int
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """From `60/minute`. Raises ValueError."""
+        match = _RATE.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(f"'{text}' is no rate: write 60/minute; units are {', '.join(_UNITS)}.")
+        return cls(int(match["calls"]), _UNITS[match["unit"]])
 
 
 class ApiSettings(BaseSettings):
@@ -42,6 +62,12 @@ class ApiSettings(BaseSettings):
     vanilla_gan_model: str = Field(default="vanilla-gan-mnist", description="As above, for `/samples/vanilla-gan`.")
     max_upload_bytes: int = Field(default=64 << 20, ge=1024, description="Largest request body.")
     upload_idle_seconds: float = Field(default=30, gt=0, description="An upload that pauses for longer is given up.")
+    read_idle_seconds: float = Field(
+        default=30, gt=0, description="A client that takes nothing for longer is given up."
+    )
+    rate_limit: Annotated[Rate | None, NoDecode] = Field(
+        default=None, description="Calls that ask for work, for each key or address, e.g. `60/minute`; none if unset."
+    )
     wait_seconds: float = Field(default=30, ge=0, description="Wait for a result without a `Prefer: wait`.")
     max_wait_seconds: float = Field(default=60, ge=0, description="Longest `Prefer: wait` that is honoured.")
     decode_threads: int = Field(default=2, ge=1, description="Pictures decoded at once; bounds CPU and memory.")
@@ -77,6 +103,11 @@ class ApiSettings(BaseSettings):
                     f"'{origin}' is no origin: write `https://host` or `https://host:port`, without a path."
                 )
         return origins
+
+    @field_validator("rate_limit", mode="before")
+    @classmethod
+    def _read_rate(cls, value: Any) -> Any:
+        return (Rate.read(value) if value.strip() else None) if isinstance(value, str) else value
 
     @field_validator("root_path")
     @classmethod

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 _KEY = re.compile(r"[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
@@ -50,6 +51,13 @@ class Storage:
         """What was put under `key`. Raises MissingObjectError."""
         try:
             return self._path(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise MissingObjectError(f"Nothing is stored under '{key}'.") from error
+
+    def open(self, key: str) -> BinaryIO:
+        """As `get`, to be read bit by bit and then closed; its key may be deleted meanwhile."""
+        try:
+            return self._path(key).open("rb")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise MissingObjectError(f"Nothing is stored under '{key}'.") from error
 
