@@ -287,9 +287,13 @@ class Ledger:
         """Put the job back in its place in the queue; this attempt does not count."""
         return bool(self._run("release", lease.job.id, lease.token))
 
-    def lose(self, lease: Lease) -> bool:
-        """Put the job back in its place; this attempt counts, and the next one runs alone."""
-        return bool(self._run("lose", lease.job.id, lease.token, self._max_attempts, self._worker_lost))
+    def lose(self, lease: Lease, failure: Failure | None = None) -> bool:
+        """Put the job back in its place; this attempt counts, and the next one runs alone.
+
+        After the last attempt the job has failed: with `failure`, or as `worker-lost`.
+        """
+        reason = failure.model_dump_json() if failure else self._worker_lost
+        return bool(self._run("lose", lease.job.id, lease.token, self._max_attempts, reason))
 
     def announce(self, worker: str, info: WorkerInfo, ttl_seconds: float) -> None:
         """Say that `worker` lives and what it has loaded; forgotten after `ttl_seconds`."""

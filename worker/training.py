@@ -38,6 +38,10 @@ _GRACE_SECONDS: Final = 25.0
 _FINISHED, _STOPPED = 0, 75  # exit statuses of models.training.start
 _OPERATORS: Final = ("device", "threads")
 _MESSAGE_LENGTH: Final = 1000
+_KILLED: Final = Failure(
+    type="out-of-memory",
+    detail="It was killed each time, most likely for want of memory. Resume with a smaller batch_size.",
+)
 _NOT_DETAILS: Final = frozenset({"step", "of", "time", "done", "total"})
 
 _log = logging.getLogger(__name__)
@@ -67,13 +71,9 @@ def run(work: Work, settings: WorkerSettings) -> None:
     run_id = request.run or work.job.id
     folder = runs.folder(run_id)
     folder.mkdir(parents=True, exist_ok=True)
-    teller = _Teller(work)
     with tempfile.TemporaryFile() as errors:
         with _training_process(_arguments(request, data, folder, settings), settings, errors) as process:
-            asked_to_stop = _follow(process, work, LogTail(folder / "log.jsonl"), teller)
-        if process.returncode == -signal.SIGKILL and teller.saved and not asked_to_stop:
-            work.lose()  # killed in the middle of good work: it goes on from what it saved
-            return
+            asked_to_stop = _follow(process, work, LogTail(folder / "log.jsonl"))
         _settle(work, process.returncode, asked_to_stop, runs, run_id, errors, Storage(settings.storage_dir))
 
 
@@ -119,10 +119,10 @@ def _training_process(
         process.wait()
 
 
-def _follow(process: "subprocess.Popen[bytes]", work: Work, log: LogTail, teller: "_Teller") -> bool:
+def _follow(process: "subprocess.Popen[bytes]", work: Work, log: LogTail) -> bool:
     """Pass on what the process tells until it ends; whether it was asked to."""
     log.skip()  # of an earlier attempt
-    kill_at = 0.0
+    teller, kill_at = _Teller(work), 0.0
     while process.poll() is None:
         teller.tell(log.read())
         if not kill_at and (work.cancelled() or work.stopping()):
@@ -140,7 +140,6 @@ class _Teller:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self.saved = False  # whether this attempt has written a checkpoint
         self._done, self._total = 0, 1
         self._details: dict[str, Any] = {}
 
@@ -150,7 +149,6 @@ class _Teller:
             self._done, self._total = int(line["step"]), int(line.get("of", self._total))
             self._details |= {name: value for name, value in line.items() if name not in _NOT_DETAILS}
         if any(line["event"] == "checkpoint" for line in lines):
-            self.saved = True
             self._work.keep()
         if lines:
             self._work.progress(self._done, self._total, str(self._details.get("phase", "")), self._details)
@@ -176,19 +174,16 @@ def _settle(
         work.succeed(Result(key=key, media_type="application/json", model=card.reference))
     elif asked_to_stop and work.cancelled():
         work.acknowledge_cancel()
-    elif asked_to_stop or status == _STOPPED:
+    elif asked_to_stop or status in (_STOPPED, -signal.SIGTERM):  # the latter before it could listen to signals
         work.release()  # the worker stops, or somebody stopped the process: it goes on elsewhere, or later
+    elif status == -signal.SIGKILL:  # by somebody, or by the kernel that had no more memory: the next attempt tells
+        work.lose(_KILLED)
     else:
         work.fail(_failure(status, errors))
 
 
 def _failure(status: int, errors: IO[bytes]) -> Failure:
     """What to tell the person who started the run: the process's own last words."""
-    if status == -signal.SIGKILL:
-        return Failure(
-            type="out-of-memory",
-            detail="The training process was killed, most likely for want of memory. Resume with a smaller batch_size.",
-        )
     errors.seek(0)
     lines = [line for line in errors.read().decode(errors="replace").splitlines() if line.strip()]
     said = next((line for line in reversed(lines) if line.startswith("Training failed: ")), "")

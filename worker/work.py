@@ -109,9 +109,9 @@ class Work:
             self._log(logging.INFO, "released")
         self._settle()
 
-    def lose(self) -> None:
-        """Put it back to run alone. The attempt counts."""
-        if not self.settled and self._ledger.lose(self._lease):
+    def lose(self, failure: Failure | None = None) -> None:
+        """Put it back to run alone. The attempt counts; after the last one the job fails, with `failure` if given."""
+        if not self.settled and self._ledger.lose(self._lease, failure):
             self._log(logging.WARNING, "put back, to run alone")
         self._settle()
 

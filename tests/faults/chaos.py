@@ -29,7 +29,7 @@ from rich.table import Table
 from tests.e2e.service import Service
 from tests.faults.audit import Audit, Books, examine
 from tests.faults.clients import Clients, Manner, Order, Outcome, Sample, make_samples
-from tests.faults.victims import Fault, Victims, choose, peak_memory
+from tests.faults.victims import Victims, choose, peak_memory
 from tests.models.training.pictures import write_pictures
 from worker.settings import WorkerSettings
 
@@ -129,18 +129,14 @@ class Chaos:
         """One kill, and before one in four another process is frozen. Waits while too much is left to do."""
         while clients.open() > _MOST_OPEN:
             time.sleep(0.05)
-        for fault in ([choose(self._rng, frozen=True)] if self._rng.random() < 0.25 else []) + [self._next_kill()]:
+        for frozen in (True, False) if self._rng.random() < 0.25 else (False,):
             time.sleep(self._rng.uniform(0, 2))
-            if self.victims.suffer(fault):
-                found.faults[f"{fault.name} {fault.victim}"] += 1
-            else:  # it is not there at the moment: something that always is
-                fault = Fault("SIGKILL", "API")
-                found.faults[f"{fault.name} {fault.victim}"] += self.victims.suffer(fault, patience=30)
+            fault = choose(self._rng, frozen=frozen)
+            while not self.victims.suffer(fault):  # it is not there at the moment
+                fault = choose(self._rng, frozen=frozen)
+            found.faults[f"{fault.name} {fault.victim}"] += 1
             found.kills += fault.kills
             found.under_load += clients.open() > 0
-
-    def _next_kill(self) -> Fault:
-        return choose(self._rng, frozen=False)
 
     def _close(self, found: Round, outcomes: Sequence[Outcome], training: "Future[dict[str, Any]] | None") -> None:
         trained = training.result() if training else None
@@ -174,7 +170,7 @@ class Chaos:
                         answer.raise_for_status()
                         view = answer.json()
                         run = view["id"]
-                        self._books.add(run, "succeeded")
+                        self._books.add(run, view["state"])
                         if view["state"] in ("succeeded", "failed", "cancelled"):
                             attempts = http.get(f"/jobs/{run}").json()["attempts"]
                             return {
