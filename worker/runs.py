@@ -11,11 +11,13 @@ A run outlives its jobs: the ledger forgets a job a day after it ended. Free of 
 import contextlib
 import hashlib
 import json
+import math
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,6 +28,8 @@ from worker.contracts import Preset, TrainingRequest
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _TAIL_BYTES = 65536
 _TRIES = 20
+_MEASURED = frozenset({"progress", "validation"})
+_NOT_FIGURES = frozenset({"time", "images_per_second"})
 
 
 class UnknownRunError(LookupError):
@@ -57,6 +61,16 @@ class RunRecord(BaseModel):
                 "overrides": self.overrides,
             }
         )
+
+
+@dataclass(frozen=True)
+class History:
+    """A run from its beginning to now, as its log tells it."""
+
+    figures: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    """By name: step and value, in the order of the steps."""
+    previews: list[int] = field(default_factory=list)
+    """Steps at which a preview was made."""
 
 
 @dataclass
@@ -135,6 +149,27 @@ class Runs:
             return {}
         return {line["event"]: line for line in _parse(content)}
 
+    def history(self, run_id: str, points: int) -> History:
+        """Every figure over the whole run in at most `points` points, each the mean of its neighbours."""
+        try:
+            content = (self.folder(run_id) / "log.jsonl").read_bytes()
+        except OSError:
+            return History()
+        figures: dict[str, dict[int, float]] = {}
+        previews: set[int] = set()
+        for line in _parse(content):
+            step = line["step"]
+            if line["event"] == "resumed":  # from a checkpoint: what came after it is done again
+                figures = {name: {at: y for at, y in series.items() if at <= step} for name, series in figures.items()}
+            elif line["event"] == "preview":
+                previews.add(step)
+            elif line["event"] in _MEASURED:
+                for name, value in line.items():
+                    if isinstance(value, float) and name not in _NOT_FIGURES:
+                        figures.setdefault(name, {})[step] = value
+        series = {name: _thin(sorted(values.items()), points) for name, values in figures.items() if values}
+        return History(series, sorted(previews))
+
     def preview(self, run_id: str, step: int | None = None) -> bytes | None:
         """The newest preview, or the one made at `step`, a PNG; None where there is none."""
         name = "preview.png" if step is None else f"previews/{step:09d}.png"
@@ -169,6 +204,12 @@ class Runs:
                 return card, weights
             time.sleep(0.05)
         return None
+
+
+def _thin(series: list[tuple[int, float]], points: int) -> list[tuple[int, float]]:
+    size = math.ceil(len(series) / points)
+    groups = (series[start : start + size] for start in range(0, len(series), size))
+    return [(group[-1][0], float(f"{fmean(value for _, value in group):.6g}")) for group in groups]
 
 
 def _parse(content: bytes) -> Iterator[dict[str, Any]]:

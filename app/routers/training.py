@@ -67,6 +67,7 @@ class RunLinks(BaseModel):
     self: str
     job: str = Field(description="The latest job that works, or worked, on it.")
     events: str = Field(description="That job's server-sent events.")
+    history: str = Field(description="Its figures from the beginning to now.")
     preview: str
     cancel: str = Field(description="POST.")
     resume: str = Field(description="POST.")
@@ -95,6 +96,15 @@ class RunList(BaseModel):
     """Runs, newest first."""
 
     runs: list[RunView]
+
+
+class RunHistory(BaseModel):
+    """A run from its beginning to now, however long it is and whatever jobs worked on it."""
+
+    figures: dict[str, list[tuple[int, float]]] = Field(
+        examples=[{"generator_loss": [[50, 1.21], [100, 0.98]]}], description="By name: step and value."
+    )
+    previews: list[int] = Field(description="Steps at which a preview was made.")
 
 
 class Promotion(BaseModel):
@@ -206,6 +216,20 @@ async def list_runs(
 async def show_run(request: Request, clients: ClientsDep, runs: RunsDep, run: RunDep) -> RunView:
     """Losses, pictures per second, and the seconds that are left."""
     return await run_in_threadpool(_view, clients, runs, run, request.scope["root_path"])
+
+
+@router.get(
+    "/training-runs/{id}/history", summary="Its figures from the beginning", responses=problems(400, 401, 403, 404, 503)
+)
+async def show_history(
+    runs: RunsDep,
+    run: RunDep,
+    points: Annotated[int, Query(ge=2, le=2000, description="At most so many of each figure.")] = 400,
+) -> RunHistory:
+    """Losses and validation figures by step; where there are more than `points`, means of neighbours. What comes after
+    is told by the job's events."""
+    history = await run_in_threadpool(runs.history, run.id, points)
+    return RunHistory(figures=history.figures, previews=history.previews)
 
 
 @router.get(
@@ -402,6 +426,7 @@ def _view(clients: Clients, runs: Runs, record: RunRecord, root_path: str) -> Ru
             self=path,
             job=latest,
             events=f"{latest}/events",
+            history=f"{path}/history",
             preview=f"{path}/preview",
             cancel=f"{path}/cancel",
             resume=f"{path}/resume",

@@ -197,6 +197,31 @@ async def test_a_promotion_does_not_change_a_models_family(
     assert answer.json()["type"].endswith("other-family")
 
 
+async def test_the_history_is_the_whole_run_in_few_points(
+    client: httpx.AsyncClient, worker_settings: WorkerSettings
+) -> None:
+    """From the first step to the last however long it was; what a resumed run did again is told once."""
+    run = await begin(client)
+    empty = (await client.get(f"/training-runs/{run}/history")).json()
+    assert empty == {"figures": {}, "previews": []}
+    write_log(worker_settings, run, event="preview", step=0, file="previews/000000000.png")
+    for step in (*range(100, 20_100, 100), *range(15_100, 30_100, 100)):
+        if step == 15_100:
+            write_log(worker_settings, run, event="resumed", step=15_000)
+        write_log(worker_settings, run, event="progress", step=step, of=30_000, loss=float(step), images_per_second=9.5)
+    write_log(worker_settings, run, event="validation", step=30_000, psnr=17.5)
+    told = (await client.get(f"/training-runs/{run}/history?points=100")).json()
+    assert told["previews"] == [0]
+    assert set(told["figures"]) == {"loss", "psnr"}
+    assert told["figures"]["psnr"] == [[30_000, 17.5]]
+    loss = told["figures"]["loss"]
+    assert len(loss) == 100
+    assert loss[0] == [300, 200.0]
+    assert loss[-1] == [30_000, 29_900.0]
+    assert [step for step, _ in loss] == sorted({step for step, _ in loss})
+    assert all(step - 100 == value for step, value in loss), "each point is the mean of three neighbours"
+
+
 async def test_the_preview_is_a_picture_or_a_reason(client: httpx.AsyncClient, worker_settings: WorkerSettings) -> None:
     """404 that says when to come back, then the newest PNG, or that of an earlier step."""
     run = await begin(client)
@@ -215,7 +240,7 @@ async def test_the_preview_is_a_picture_or_a_reason(client: httpx.AsyncClient, w
 @pytest.mark.parametrize("id", ["nobody", ".hidden", "%2e%2e%2fstorage", "A" * 65])
 async def test_an_unknown_run_is_404_or_400(client: httpx.AsyncClient, id: str) -> None:
     """No id leads out of the folder of runs."""
-    for call in ("", "/preview"):
+    for call in ("", "/history", "/preview"):
         assert (await client.get(f"/training-runs/{id}{call}")).status_code in (400, 404)
 
 

@@ -69,9 +69,7 @@ export async function request(path, { json, ...options } = {}) {
   }
   if (response.ok || response.status === 304) return response;
   const problem = await readProblem(response);
-  if (problem.status === 401 || problem.status === 403) {
-    keyRequests.dispatchEvent(new CustomEvent("needed", { detail: problem.message }));
-  }
+  if (problem.status === 401) keyRequests.dispatchEvent(new Event("needed"));
   throw problem;
 }
 
@@ -88,6 +86,11 @@ async function readProblem(response) {
   if (response.status === 429) {
     const wait = retryAfter ? ` in ${retryAfter} s` : " in a moment";
     detail = `${body.title ?? "The queue is full"}. Try again${wait}.`;
+  } else if (response.status === 401) {
+    // The service's own sentence is for programs: it speaks of headers.
+    detail = apiKey()
+      ? "The service does not know this API key. Enter another one with the key button at the top."
+      : "This service needs an API key. Enter yours with the key button at the top.";
   } else if (!detail || typeof detail !== "string") {
     detail = `The service answered ${response.status} ${response.statusText}. Try again in a moment.`;
   }

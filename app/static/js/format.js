@@ -45,3 +45,13 @@ export function when(iso) {
 export function plural(n, one, many = `${one}s`) {
   return `${number(n)} ${n === 1 ? one : many}`;
 }
+
+const TERMS = {
+  mse: "MSE", psnr: "PSNR", ssim: "SSIM", l1: "L1", db: "dB", percent: "%", px: "px", frechet: "Fréchet", wasserstein: "Wasserstein",
+};
+
+/** A figure's name as a title: `hole_psnr_db_128` -> `Hole PSNR dB 128`. @param {string} name */
+export function figureTitle(name) {
+  const words = name.split("_").map((word) => TERMS[word] ?? word);
+  return words.join(" ").replace(/^./, (letter) => letter.toUpperCase());
+}

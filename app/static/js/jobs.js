@@ -16,11 +16,10 @@ export function hasEnded(job) {
 /**
  * Wait for a job to end, through broken connections and restarts of the service.
  * @param {string} id
- * @param {{onJob?: (job: Job) => void, signal?: AbortSignal, replay?: boolean}} [options] `onJob` hears of every
- *     change; with `replay` also of those before, even where the job has ended long since
+ * @param {{onJob?: (job: Job) => void, signal?: AbortSignal}} [options] `onJob` hears of every change
  * @returns {Promise<Job>} the ended job; raises Problem, or AbortError
  */
-export async function followJob(id, { onJob = () => {}, signal, replay = false } = {}) {
+export async function followJob(id, { onJob = () => {}, signal } = {}) {
   /** @type {Job} */
   let job = await getJson(`jobs/${id}`, { signal });
   onJob(job);
@@ -32,21 +31,18 @@ export async function followJob(id, { onJob = () => {}, signal, replay = false }
   }, 1500);
   try {
     let last = "";
-    let missing = replay;
-    const over = hasEnded(job);
-    for (let failures = 0; missing || !hasEnded(job); ) {
+    for (let failures = 0; !hasEnded(job); ) {
       try {
         const headers = last ? { "Last-Event-ID": last } : {};
         const response = await request(`jobs/${id}/events`, { headers, signal });
         for await (const event of readEvents(response)) {
           failures = 0;
           last = event.id || last;
-          const state = over ? job.state : event.type === "progress" ? "running" : event.type;
+          const state = event.type === "progress" ? "running" : event.type;
           job = { ...job, state, progress: event.data?.progress ?? job.progress };
           if (ENDED.has(event.type)) break;
           onJob(job);
         }
-        missing = false;
         job = await getJson(`jobs/${id}`, { signal });
       } catch (error) {
         if (!(error instanceof Problem) || !error.passing || ++failures > PATIENCE) throw error;

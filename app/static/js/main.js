@@ -47,8 +47,13 @@ function setUpKeys() {
     input.select();
   };
   const usual = note.textContent;
+  let asked = null; // once for each key that was refused: who closes the dialog wants to be left alone
   button.addEventListener("click", () => open(usual));
-  keyRequests.addEventListener("needed", (event) => open(event.detail));
+  keyRequests.addEventListener("needed", () => {
+    if (asked === apiKey()) return;
+    asked = apiKey();
+    open(asked ? "The service does not know this key." : "This service needs a key. The operator gives them out.");
+  });
   document.getElementById("key-cancel").addEventListener("click", () => dialog.close());
   document.getElementById("key-form").addEventListener("submit", () => {
     setApiKey(input.value.trim());

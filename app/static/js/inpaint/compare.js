@@ -3,6 +3,7 @@
 import { h, icon, iconButton } from "../dom.js";
 
 const FIT_LIMIT = 2; // small pictures are enlarged up to this
+const WHEEL_ZOOM = 0.005;
 
 /** The stage's second face. */
 export function createCompare() {
@@ -19,8 +20,12 @@ export function createCompare() {
     "div",
     { class: "compare-frame" },
     slider,
-    h("span", { class: "tag before", "aria-hidden": "true" }, "Before"),
-    h("span", { class: "tag after", "aria-hidden": "true" }, "After"),
+    h(
+      "div",
+      { class: "tags", "aria-hidden": "true" },
+      h("span", { class: "tag before" }, "Before"),
+      h("span", { class: "tag after" }, "After"),
+    ),
   );
   const scroller = h("div", { class: "compare" }, frame);
   let image = { width: 1, height: 1 };
@@ -64,18 +69,28 @@ export function createCompare() {
   for (const end of ["pointerup", "pointercancel", "blur"]) hold.addEventListener(end, release);
   hold.addEventListener("contextmenu", (event) => event.preventDefault()); // a long press is what it is for
   const onKey = (event) => {
-    if (scroller.offsetParent === null || event.ctrlKey || event.metaKey) return;
+    if (scroller.offsetParent === null || event.ctrlKey || event.metaKey || event.altKey) return;
+    const elsewhere = event.target.closest?.("input, select, dialog");
     const onHold = event.target === hold && (event.key === " " || event.key === "Enter");
-    const letter = event.key.toLowerCase() === "c" && !event.target.closest?.("input, select, dialog");
-    if (!onHold && !letter) return;
-    event.preventDefault();
-    if (event.type === "keydown") press();
-    else release();
+    if (onHold || (event.key.toLowerCase() === "c" && !elsewhere)) {
+      event.preventDefault();
+      if (event.type === "keydown") press();
+      else release();
+    } else if (event.type === "keydown" && !elsewhere) {
+      if (event.key === "+" || event.key === "=") zoom(1.25);
+      else if (event.key === "-") zoom(0.8);
+      else if (event.key === "0") fit();
+    }
   };
   document.addEventListener("keydown", onKey);
   document.addEventListener("keyup", onKey);
 
-  const value = h("button", { type: "button", class: "zoom-value", onclick: () => fit() });
+  const value = h("button", {
+    type: "button",
+    class: "zoom-value",
+    title: "Show the whole picture (0)",
+    onclick: () => fit(),
+  });
   const apply = () => {
     const [width, height] = [`${image.width * scale}px`, `${image.height * scale}px`];
     for (const each of [before, after]) Object.assign(each.style, { width, height });
@@ -92,11 +107,29 @@ export function createCompare() {
     fitted = true;
     apply();
   };
-  const zoom = (factor) => {
+  /** The point (x, y) of the window stays where it is. */
+  const zoom = (factor, { x, y } = middle()) => {
+    const old = frame.getBoundingClientRect();
     scale = Math.min(Math.max(scale * factor, 0.02), 8);
     fitted = false;
     apply();
+    const now = frame.getBoundingClientRect();
+    scroller.scrollLeft += now.left + ((x - old.left) / old.width) * now.width - x;
+    scroller.scrollTop += now.top + ((y - old.top) / old.height) * now.height - y;
   };
+  const middle = () => {
+    const box = scroller.getBoundingClientRect();
+    return { x: box.left + box.width / 2, y: box.top + box.height / 2 };
+  };
+  scroller.addEventListener(
+    "wheel",
+    (event) => {
+      if (!event.ctrlKey && !event.metaKey) return; // scrolls, as everywhere; a trackpad's pinch comes with ctrlKey
+      event.preventDefault();
+      zoom(Math.exp(-event.deltaY * WHEEL_ZOOM), { x: event.clientX, y: event.clientY });
+    },
+    { passive: false },
+  );
   new ResizeObserver(() => fitted && fit()).observe(scroller);
 
   const bar = h(
@@ -106,9 +139,9 @@ export function createCompare() {
     h(
       "div",
       { class: "group zooms" },
-      iconButton("minus", "Zoom out", { onclick: () => zoom(0.8) }),
+      iconButton("minus", "Zoom out", { title: "Zoom out (−)", onclick: () => zoom(0.8) }),
       value,
-      iconButton("plus", "Zoom in", { onclick: () => zoom(1.25) }),
+      iconButton("plus", "Zoom in", { title: "Zoom in (+)", onclick: () => zoom(1.25) }),
     ),
   );
 
@@ -118,13 +151,20 @@ export function createCompare() {
     /**
      * @param {{url: string, width: number, height: number}} picture @param {string} resultUrl
      * @param {number} start where the slider stands first, 0 to 1 from the left
+     * @param {import("../editor/view.js").View} view of the editor: a detail that was painted is the detail that is seen
      */
-    show(picture, resultUrl, start) {
+    show(picture, resultUrl, start, view) {
       image = { width: picture.width, height: picture.height };
       before.src = picture.url;
       after.src = resultUrl;
       setValue(100 * Math.min(Math.max(start, 0.03), 0.97));
-      fit();
+      if (view.fitted) fit();
+      else {
+        fitted = false;
+        scale = view.scale;
+        apply();
+        scroller.scrollTo(-view.x, -view.y);
+      }
     },
     focus: () => slider.focus({ preventScroll: true }),
   };

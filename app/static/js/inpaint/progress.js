@@ -24,7 +24,7 @@ export function createProgress(onCancel) {
     show(job) {
       const { done = 0, total = 0 } = job.progress ?? {};
       if (job.state === "queued") {
-        say(job.position ? `Waiting. ${plural(job.position, "job")} ahead of yours.` : "Waiting for a worker…");
+        say(job.position ? `Waiting, ${plural(job.position, "job")} ahead` : "Waiting for a worker…");
       } else if (job.state === "running") {
         say(total > 1 ? `Filling, ${done} of ${total}` : "Filling…");
       }

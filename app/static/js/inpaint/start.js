@@ -62,9 +62,10 @@ export function createStart({ onFile, onExample }) {
 
 /**
  * Pictures that are dropped on an element or pasted anywhere while it is on screen.
- * @param {HTMLElement} element @param {(file: File) => void} onFile
+ * @param {HTMLElement} element
+ * @param {{onFile: (file: File) => void, onNothing: (message: string) => void}} listeners
  */
-export function listenForFiles(element, onFile) {
+export function listenForFiles(element, { onFile, onNothing }) {
   let depth = 0;
   const mark = (change) => {
     depth = Math.max(0, depth + change);
@@ -81,6 +82,7 @@ export function listenForFiles(element, onFile) {
     mark(-depth);
     const [file] = event.dataTransfer.files;
     if (file) onFile(file);
+    else onNothing("What was dropped is no file. Save the picture first, then drop its file here.");
   });
   document.addEventListener("paste", (event) => {
     if (element.offsetParent === null) return;

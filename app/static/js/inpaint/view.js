@@ -17,6 +17,7 @@ import { Stage } from "../editor/stage.js";
 import { percent } from "../format.js";
 import { createCompare } from "./compare.js";
 import { createHistory } from "./history.js";
+import { createKeys } from "./keys.js";
 import { createProgress } from "./progress.js";
 import { createResult } from "./result.js";
 import { CancelledError, complete } from "./run.js";
@@ -50,7 +51,7 @@ export class InpaintView {
     /** @type {AbortController | null} */
     this.run = null;
     this._build();
-    listenForFiles(root, (file) => this.openFile(file));
+    listenForFiles(root, { onFile: (file) => this.openFile(file), onNothing: (message) => this._fail(message) });
     document.addEventListener("keydown", (event) => {
       const runs = event.key === "Enter" && (event.ctrlKey || event.metaKey);
       if (runs && root.offsetParent !== null && root.dataset.state === "edit") this.complete();
@@ -78,7 +79,7 @@ export class InpaintView {
     this._hint = h("p", { class: "help run-hint", id: "run-hint" });
     this._runButton.setAttribute("aria-describedby", "run-hint");
     this._runError = h("p", { class: "error", role: "alert", hidden: true });
-    this._maskError = h("p", { class: "error on-stage", role: "alert", hidden: true });
+    this._stageError = h("p", { class: "error on-stage", role: "alert", hidden: true });
     this._maskInput = h("input", {
       type: "file",
       id: "mask-input",
@@ -110,6 +111,7 @@ export class InpaintView {
         this._hint,
         this._runError,
         this.settings.element,
+        createKeys(),
       ),
       this.result.element,
       this.history.element,
@@ -121,22 +123,27 @@ export class InpaintView {
         this.start.element,
         this.stage.element,
         this.compare.element,
-        this._maskError,
+        this._stageError,
         this.toolbar.element,
         this.compare.bar,
         this._maskInput,
         h("p", { class: "drop-note", "aria-hidden": "true" }, "Drop the picture"),
+        h("p", { class: "opening-note" }, "Opening…"),
       ),
       panel,
     );
     this.toolbar.element.classList.add("edit-bar");
     this.compare.bar.classList.add("result-bar");
-    this.stage.addEventListener("change", () => this._updateCoverage());
+    this.stage.addEventListener("change", () => {
+      showError(this._stageError);
+      this._updateCoverage();
+    });
   }
 
   /** @param {"empty" | "edit" | "running" | "result"} state */
   _state(state) {
     this.root.dataset.state = state;
+    showError(this._stageError);
     this.stage.element.classList.toggle("busy", state === "running");
     this.stage.element.inert = state === "running";
     this.toolbar.element.inert = state === "running";
@@ -150,21 +157,27 @@ export class InpaintView {
 
   /** @param {File} file */
   async openFile(file) {
-    this.start.fail();
-    showError(this._maskError);
     if (this.run) return;
+    this._fail();
+    this.root.classList.add("opening");
     try {
       this._open(await openPicture(file, file.name || "pasted.png"));
     } catch (error) {
-      // Said where the picture was to appear: on the start page, or over the picture that stays.
-      if (this.stage.picture) showError(this._maskError, error.message);
-      else this.start.fail(error.message);
+      this._fail(error.message);
+    } finally {
+      this.root.classList.remove("opening");
     }
+  }
+
+  /** Said where the picture was to appear: on the start page, or over the picture that stays. @param {string} [message] */
+  _fail(message) {
+    this.start.fail(this.stage.picture ? "" : message);
+    showError(this._stageError, this.stage.picture ? message : "");
   }
 
   /** @param {import("./examples.js").Example} example */
   async openExample(example) {
-    this.start.fail();
+    this._fail();
     try {
       const response = await fetch(address(example.file));
       if (!response.ok) throw new Problem(response.status, "Not there", "This example could not be loaded.");
@@ -176,7 +189,7 @@ export class InpaintView {
       }
       this._open(picture, mask);
     } catch (error) {
-      this.start.fail(error instanceof TypeError ? "The example could not be loaded: no connection." : error.message);
+      this._fail(error instanceof TypeError ? "The example could not be loaded: no connection." : error.message);
     }
   }
 
@@ -267,7 +280,7 @@ export class InpaintView {
     this._state("result");
     // The slider stands at the left end of what was filled: the result is seen at once, the original a drag away.
     const left = this.stage.mask.bounds()?.x0 ?? 0;
-    this.compare.show(entry.picture, entry.url, left / entry.picture.width - 0.015);
+    this.compare.show(entry.picture, entry.url, left / entry.picture.width - 0.015, this.stage.view);
     this.result.show(entry);
     this.history.mark(entry);
     this.compare.focus();
@@ -281,7 +294,7 @@ export class InpaintView {
   /** @param {File} file */
   async openMask(file) {
     const { picture } = this.stage;
-    showError(this._maskError);
+    showError(this._stageError);
     try {
       const read = await decodeMask(file, picture.width, picture.height);
       this.stage.edit((mask) => {
@@ -290,7 +303,7 @@ export class InpaintView {
       });
       announce(`Mask opened. ${this.stage.coverageText()}`);
     } catch (error) {
-      showError(this._maskError, error.message);
+      showError(this._stageError, error.message);
     }
   }
 

@@ -2,9 +2,16 @@
 
 import { getJson } from "../api.js";
 import { h, showError } from "../dom.js";
-import { duration, number, plural } from "../format.js";
+import { duration, figureTitle, number, plural } from "../format.js";
 
+/** In the order in which they are shown. */
 const FAMILIES = { glcic: "Completion", dcgan: "Faces from noise", "vanilla-gan": "Digits from noise", "face-align": "Helper" };
+
+/** What a person came for first, helpers last. @param {any[]} models @returns {any[]} */
+export function inOrder(models) {
+  const place = ({ family }) => Object.keys(FAMILIES).indexOf(family) >>> 0; // unknown ones at the end
+  return models.toSorted((a, b) => place(a) - place(b));
+}
 
 /**
  * @param {any} model as in `GET /models`
@@ -38,7 +45,7 @@ export function modelCard(model, onChanged) {
         h(
           "tbody",
           {},
-          ...metrics.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, readable(name)), h("td", {}, number(value)))),
+          ...metrics.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, figureTitle(name)), h("td", {}, number(value)))),
         ),
       ),
     h(
@@ -94,13 +101,3 @@ function versionChoice(model, onChanged) {
   return h("section", { class: "versions" }, h("h3", { class: "eyebrow" }, "Versions"), h("ul", {}, ...rows), error);
 }
 
-/** `hole_psnr_db_128` -> `hole psnr, dB, 128` */
-function readable(name) {
-  return name
-    .replaceAll("_", " ")
-    .replace(/\bpsnr\b/, "PSNR")
-    .replace(/\bssim\b/, "SSIM")
-    .replace(/\bl1\b/, "L1")
-    .replace(/\bdb\b/, "dB")
-    .replace(/\bpercent\b/, "%");
-}

@@ -3,7 +3,7 @@
 import { getJson } from "../api.js";
 import { h, showError } from "../dom.js";
 import { cancelJob } from "../jobs.js";
-import { modelCard } from "./cards.js";
+import { inOrder, modelCard } from "./cards.js";
 import { jobsTable } from "./jobs.js";
 
 const REFRESH = 2500;
@@ -50,7 +50,7 @@ export class ModelsView {
   async _loadModels() {
     try {
       const { models } = await getJson("models");
-      this._cards.replaceChildren(...models.map((model) => modelCard(model, () => this._loadModels())));
+      this._cards.replaceChildren(...inOrder(models).map((model) => modelCard(model, () => this._loadModels())));
       showError(this._error);
     } catch (error) {
       showError(this._error, error.message);

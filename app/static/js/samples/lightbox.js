@@ -6,7 +6,7 @@ export function createLightbox() {
   let sources = [];
   let names = [];
   let at = 0;
-  const image = h("img", { alt: "" });
+  const image = h("img", { alt: "", class: "pixels" });
   const caption = h("p", { class: "lightbox-caption", "aria-live": "polite" });
   const show = (index) => {
     at = (index + sources.length) % sources.length;
@@ -44,7 +44,7 @@ export function createLightbox() {
       sources = pictures;
       names = captions;
       show(index);
-      image.classList.toggle("pixels", true);
+      
       dialog.showModal();
     },
   };

@@ -1,22 +1,22 @@
 /**
- * The Samples view: grids of what the generators draw, and walks between two
+ * The Samples view: grids of what the generators draw, and the way between two
  * seeds. The address holds all that makes a sheet what it is, so that it is a
  * link that reproduces it.
  */
 
 import { announce } from "../announce.js";
-import { download, field, h, icon, iconButton, select, showError } from "../dom.js";
+import { download, field, h, icon, iconButton, showError } from "../dom.js";
 import { plural } from "../format.js";
 import { drawFile, drawSamples } from "./draw.js";
+import { createInterpolation } from "./interpolation.js";
 import { createLightbox } from "./lightbox.js";
-import { createWalk } from "./walk.js";
 
 const MODELS = [
   ["dcgan", "Faces", "DCGAN · Radford et al. 2016"],
   ["vanilla-gan", "Digits", "Vanilla GAN · Goodfellow et al. 2014"],
 ];
 const COUNTS = [4, 9, 16, 25, 36, 64];
-const WALK_LENGTH = 16;
+const STAGES = 16;
 const LARGEST_SEED = 999_999;
 
 export class SamplesView {
@@ -26,7 +26,7 @@ export class SamplesView {
     /** @type {import("./draw.js").Sheet | null} */
     this.sheet = null;
     this.lightbox = createLightbox();
-    this.walk = createWalk({ onEnlarge: (index) => this.enlarge(index) });
+    this.interpolation = createInterpolation({ onEnlarge: (index) => this.enlarge(index) });
     this._build(root);
   }
 
@@ -55,13 +55,13 @@ export class SamplesView {
     });
     this._kinds = [
       ["grid", "Grid"],
-      ["walk", "Walk"],
+      ["interpolation", "Interpolation"],
     ].map(([value, text]) => {
       const input = h("input", { type: "radio", name: "sample-kind", value, onchange: () => this._read() });
       return h("label", { class: "segment" }, input, h("span", {}, text));
     });
     const onchange = () => this._read();
-    this._count = select(COUNTS.map((n) => [String(n), plural(n, "picture")]), "16", { onchange });
+    this._count = h("select", { onchange });
     this._seed = h("input", { type: "number", min: 0, step: 1, inputmode: "numeric", onchange });
     this._other = h("input", { type: "number", min: 0, step: 1, inputmode: "numeric", onchange });
     const dice = iconButton("dice", "Another seed", {
@@ -91,22 +91,30 @@ export class SamplesView {
           h("p", { class: "lead" }, "Pictures of nobody and nothing, drawn from noise. The same seed draws the same picture."),
         ),
         h(
-          "form",
-          { class: "controls", onsubmit: (event) => (event.preventDefault(), this._read()) },
-          h("fieldset", { class: "segments" }, h("legend", {}, "Generator"), ...this._models),
-          h("fieldset", { class: "segments" }, h("legend", {}, "Show"), ...this._kinds),
-          this._countField,
-          h("div", { class: "seed" }, this._seedField, dice),
-          this._otherField,
-        ),
-        this._error,
-        this._grid,
-        this.walk.element,
-        h(
-          "footer",
-          { class: "sheet-foot" },
-          this._caption,
-          h("div", { class: "buttons" }, this._link, save("png", "PNG"), save("zip", "ZIP")),
+          "div",
+          { class: "samples" },
+          h(
+            "form",
+            { class: "card samples-form", "aria-label": "What to draw", onsubmit: (event) => (event.preventDefault(), this._read()) },
+            h("fieldset", { class: "segments" }, h("legend", {}, "Generator"), ...this._models),
+            h("fieldset", { class: "segments" }, h("legend", {}, "Show"), ...this._kinds),
+            this._countField,
+            h("div", { class: "seed" }, this._seedField, dice),
+            this._otherField,
+          ),
+          h(
+            "section",
+            { class: "samples-sheet", "aria-label": "What was drawn" },
+            this._error,
+            this._grid,
+            this.interpolation.element,
+            h(
+              "footer",
+              { class: "sheet-foot" },
+              this._caption,
+              h("div", { class: "buttons" }, this._link, save("png", "PNG"), save("zip", "ZIP")),
+            ),
+          ),
         ),
       ),
       this.lightbox.element,
@@ -117,26 +125,28 @@ export class SamplesView {
   _fill() {
     const { model, n, seed, interpolate } = this.wish;
     for (const label of this._models) label.firstChild.checked = label.firstChild.value === model;
-    const kind = interpolate === null ? "grid" : "walk";
+    const kind = interpolate === null ? "grid" : "interpolation";
     for (const label of this._kinds) label.firstChild.checked = label.firstChild.value === kind;
-    this._count.value = String(COUNTS.find((count) => count >= n) ?? 64);
+    const counts = COUNTS.includes(n) ? COUNTS : [...COUNTS, n].sort((a, b) => a - b); // a link may ask for any number
+    this._count.replaceChildren(...counts.map((each) => h("option", { value: each }, plural(each, "picture"))));
+    this._count.value = String(n);
     this._seed.value = String(seed);
     this._other.value = String(interpolate ?? seed + 1);
-    this._countField.hidden = kind === "walk";
+    this._countField.hidden = kind === "interpolation";
     this._otherField.hidden = kind === "grid";
-    this._seedField.querySelector("label").textContent = kind === "walk" ? "From seed" : "Seed";
+    this._seedField.querySelector("label").textContent = kind === "interpolation" ? "From seed" : "Seed";
   }
 
   /** The wish from the controls; a change is drawn at once. */
   _read() {
     const checked = (labels) => labels.map((label) => label.firstChild).find((input) => input.checked).value;
     const whole = (input) => Math.min(Math.max(Math.floor(Number(input.value)) || 0, 0), Number.MAX_SAFE_INTEGER);
-    const walks = checked(this._kinds) === "walk";
+    const between = checked(this._kinds) === "interpolation";
     this.wish = {
       model: checked(this._models),
-      n: walks ? WALK_LENGTH : this.wish.interpolate === null ? Number(this._count.value) : 16,
+      n: between ? STAGES : this.wish.interpolate === null ? Number(this._count.value) : 16,
       seed: whole(this._seed),
-      interpolate: walks ? whole(this._other) : null,
+      interpolate: between ? whole(this._other) : null,
     };
     this._fill();
     history.replaceState(null, "", this._hash());
@@ -145,23 +155,23 @@ export class SamplesView {
 
   _hash() {
     const { model, n, seed, interpolate } = this.wish;
-    const walk = interpolate === null ? "" : `&interpolate=${interpolate}`;
-    return `#/samples?model=${model}&n=${n}&seed=${seed}${walk}`;
+    const other = interpolate === null ? "" : `&interpolate=${interpolate}`;
+    return `#/samples?model=${model}&n=${n}&seed=${seed}${other}`;
   }
 
   async draw() {
     this._running?.abort();
     const running = (this._running = new AbortController());
     const { wish } = this;
-    const walks = wish.interpolate !== null;
+    const between = wish.interpolate !== null;
     showError(this._error);
     this._grid.classList.add("pending");
     try {
       const sheet = await drawSamples(wish, running.signal);
       this.sheet = sheet;
-      this._grid.hidden = walks;
-      this.walk.element.hidden = !walks;
-      if (walks) this.walk.show(sheet.sources, wish.seed, wish.interpolate);
+      this._grid.hidden = between;
+      this.interpolation.element.hidden = !between;
+      if (between) this.interpolation.show(sheet.sources, wish.seed, wish.interpolate);
       else this._showGrid(sheet);
       this._caption.textContent = `${plural(sheet.sources.length, "picture")} of ${sheet.width} × ${sheet.height} by ${sheet.model}`;
     } catch (error) {
@@ -182,7 +192,7 @@ export class SamplesView {
           h(
             "button",
             { type: "button", "aria-label": `Enlarge picture ${index + 1}`, onclick: () => this.enlarge(index) },
-            h("img", { src, alt: "", class: "pixels" }),
+            h("img", { src, alt: "" }),
           ),
         ),
       ),

@@ -1,9 +1,8 @@
-/** What a run's progress tells, as series over its steps. */
+/** A run's figures as series over its steps: what the service tells of the past, then what progress adds. */
 
 /** @typedef {import("./chart.js").Series} Series */
 
 const NOT_FIGURES = new Set(["images", "images_per_second", "eta_seconds", "hours"]);
-const NAMES = { mse: "MSE", psnr: "PSNR", ssim: "SSIM", l1: "L1", db: "dB", percent: "%" };
 
 export class Figures {
   constructor() {
@@ -11,19 +10,28 @@ export class Figures {
     this._values = new Map();
     /** @type {Map<string, number>} the value that was told last */
     this._last = new Map();
+    this._known = -1; // the last step of the history
+  }
+
+  /** Begin with what is known so far. @param {Record<string, Series>} figures as in `GET /training-runs/{id}/history` */
+  load(figures) {
+    this._values = new Map(Object.entries(figures).map(([name, series]) => [name, new Map(series)]));
+    this._known = Math.max(-1, ...Object.values(figures).map((series) => series.at(-1)[0]));
   }
 
   /**
-   * Add what one progress says; in any order, and again from the beginning after a broken connection.
+   * Add what one progress says. Of steps that the history covers it says nothing new.
    * @param {{done: number, details: Record<string, any>}} progress
    */
   add({ done, details }) {
     for (const [name, value] of Object.entries(details)) {
       if (typeof value !== "number" || NOT_FIGURES.has(name)) continue;
-      if (!this._values.has(name)) this._values.set(name, new Map());
       // Each progress repeats the latest of every figure: the same value is no new measurement.
-      if (this._last.get(name) !== value) this._values.get(name).set(done, value);
+      const measured = this._last.get(name) !== value;
       this._last.set(name, value);
+      if (!measured || done <= this._known) continue;
+      if (!this._values.has(name)) this._values.set(name, new Map());
+      this._values.get(name).set(done, value);
     }
   }
 
@@ -32,10 +40,4 @@ export class Figures {
     const sorted = ([name, values]) => [name, [...values].sort(([a], [b]) => a - b)];
     return new Map([...this._values].map(sorted));
   }
-}
-
-/** `hole_mse` -> `Hole MSE`. @param {string} name */
-export function figureTitle(name) {
-  const words = name.split("_").map((word) => NAMES[word] ?? word);
-  return words.join(" ").replace(/^./, (letter) => letter.toUpperCase());
 }

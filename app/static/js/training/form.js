@@ -5,10 +5,15 @@ import { field, h, select, showError } from "../dom.js";
 import { FAMILIES } from "./run.js";
 
 const PRESETS = [
-  ["cpu", "CPU: the fastest way to a good model here"],
-  ["course", "Course: the course project's sizes"],
-  ["paper", "Paper: the paper's own recipe"],
+  ["cpu", "CPU"],
+  ["course", "Course"],
+  ["paper", "Paper"],
 ];
+const HELP = {
+  cpu: "Made for a machine without a GPU.",
+  course: "Sizes and steps of the course project that this follows.",
+  paper: "The paper's own recipe: long, and for a GPU.",
+};
 
 /** @param {(run: any) => void} onStarted */
 export function createForm(onStarted) {
@@ -22,6 +27,10 @@ export function createForm(onStarted) {
   );
   const dataset = select([], "");
   const preset = select(PRESETS, "cpu");
+  const presetField = field("Preset", preset, HELP.cpu);
+  preset.addEventListener("change", () => {
+    presetField.querySelector(".help").textContent = HELP[preset.value];
+  });
   const options = h("textarea", { rows: 3, spellcheck: "false", placeholder: "lr=3e-4\nbatch_size=32" });
   const error = h("p", { class: "error", role: "alert", hidden: true });
   const note = h("p", { class: "help", hidden: true });
@@ -33,7 +42,7 @@ export function createForm(onStarted) {
     h("fieldset", { class: "segments" }, h("legend", {}, "Model"), ...families),
     field("Data set", dataset),
     note,
-    field("Preset", preset),
+    presetField,
     field("Options over the preset", options, "One NAME=VALUE on each line."),
     error,
     start,

@@ -4,6 +4,12 @@ import { address, request } from "../api.js";
 import { h } from "../dom.js";
 import { number } from "../format.js";
 
+/** The step of a preview, as a progress names it: `previews/000000500.png`. @param {string} [name] */
+export function previewStep(name) {
+  const [, digits] = /(\d+)\.png$/.exec(name ?? "") ?? [];
+  return digits === undefined ? null : Number(digits);
+}
+
 /** @param {string} runId */
 export function createPreviews(runId) {
   /** @type {number[]} sorted */
@@ -44,11 +50,9 @@ export function createPreviews(runId) {
 
   return {
     element,
-    /** Note a preview. @param {string | undefined} name as the progress tells it: `previews/000000500.png` */
-    add(name) {
-      const [, digits] = /(\d+)\.png$/.exec(name ?? "") ?? [];
-      const step = Number(digits);
-      if (digits === undefined || steps.includes(step)) return;
+    /** Note the preview of a step. @param {number} step */
+    add(step) {
+      if (steps.includes(step)) return;
       const followed = Number(slider.value) === steps.length - 1 || steps.length === 0;
       const shown = steps[Number(slider.value)];
       steps.push(step);

@@ -3,11 +3,11 @@
 import { announce } from "../announce.js";
 import { getJson } from "../api.js";
 import { h, showError } from "../dom.js";
-import { duration, number, when } from "../format.js";
+import { duration, figureTitle, number, plural, when } from "../format.js";
 import { followJob } from "../jobs.js";
 import { createChart } from "./chart.js";
-import { Figures, figureTitle } from "./figures.js";
-import { createPreviews } from "./previews.js";
+import { Figures } from "./figures.js";
+import { createPreviews, previewStep } from "./previews.js";
 
 export const FAMILIES = { glcic: "GLCIC", dcgan: "DCGAN", "vanilla-gan": "Vanilla GAN" };
 const STATES = { queued: "Waiting", running: "Running", succeeded: "Finished", failed: "Failed", cancelled: "Cancelled" };
@@ -60,7 +60,7 @@ export class RunPanel {
         {},
         h("p", { class: "eyebrow" }, `Started ${when(run.created_at)}, preset ${run.preset}`),
         h("h2", {}, runTitle(run), " ", this._badge),
-        overrides.length > 0 && h("p", { class: "muted" }, h("code", {}, overrides.join("  "))),
+        overrides.length > 0 && h("p", { class: "muted" }, h("code", {}, overrides.join(", "))),
       ),
       this._bar,
       this._facts,
@@ -71,7 +71,6 @@ export class RunPanel {
       this._chartGrid,
       this.previews.element,
     );
-    this.previews.add(run.progress?.details?.file);
     this._show();
     this._findServing();
     this._follow();
@@ -82,13 +81,18 @@ export class RunPanel {
     this.previews.close();
   }
 
-  /** Its latest job, from the first event that is kept to the last. */
+  /** The whole run so far, then its latest job as it goes on. */
   async _follow() {
     const job = this.run.links.job.split("/").at(-1);
+    const { signal } = this._stop;
     try {
+      const history = await getJson(`training-runs/${this.run.id}/history`, { signal });
+      this.figures.load(history.figures);
+      history.previews.forEach((step) => this.previews.add(step));
+      this._show();
       const onJob = (each) => this._progress(each);
       const before = this.run.state;
-      const ended = await followJob(job, { onJob, signal: this._stop.signal, replay: true });
+      const ended = await followJob(job, { onJob, signal });
       if (ended.state !== before) announce(`${runTitle(this.run)}: ${STATES[ended.state]}.`);
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -101,10 +105,12 @@ export class RunPanel {
   _progress(job) {
     if (job.progress) {
       this.figures.add(job.progress);
-      this.previews.add(job.progress.details.file);
+      const step = previewStep(job.progress.details.file);
+      if (step !== null) this.previews.add(step);
     }
     const changed = job.state !== this.run.state;
-    this.run = { ...this.run, state: job.state, progress: job.progress ?? this.run.progress, failure: job.failure };
+    const { state, position, failure } = job;
+    this.run = { ...this.run, state, position, failure, progress: job.progress ?? this.run.progress };
     if (changed) this.onChanged();
     this._frame ||= requestAnimationFrame(() => this._show());
   }
@@ -147,7 +153,8 @@ export class RunPanel {
       this._bar.max = total;
       this._bar.value = done;
     } else this._bar.removeAttribute("value");
-    const before = run.state === "running" ? "Starting: the data set is being read" : "Waiting for the training worker";
+    const queue = run.position ? `Waiting, ${plural(run.position, "run")} ahead` : "Waiting for the training worker";
+    const before = run.state === "running" ? "Starting: the data set is being read" : queue;
     const facts = [total ? `Step ${number(done)} of ${number(total)}` : before];
     if (details.phase && details.phase !== "training") facts.push(String(details.phase));
     if (details.images_per_second) facts.push(`${number(Math.round(details.images_per_second * 10) / 10)} images/s`);

@@ -1,14 +1,14 @@
-/** A walk between two seeds: a slider over the pictures on the way, blended into one another. */
+/** From one seed to another: a slider over the pictures on the way, blended into one another. */
 
 import { h } from "../dom.js";
 
 /** @param {{onEnlarge: (index: number) => void}} listeners */
-export function createWalk({ onEnlarge }) {
-  const under = h("img", { alt: "", class: "pixels" });
-  const over = h("img", { alt: "", class: "pixels over" });
-  const slider = h("input", { type: "range", class: "slider", min: 0, max: 1000, value: 0, id: "walk-slider" });
-  const from = h("span", { class: "walk-end" });
-  const to = h("span", { class: "walk-end" });
+export function createInterpolation({ onEnlarge }) {
+  const under = h("img", { alt: "" });
+  const over = h("img", { alt: "", class: "over" });
+  const slider = h("input", { type: "range", class: "slider", min: 0, max: 1000, value: 0, id: "interpolation-slider" });
+  const from = h("span", { class: "interpolation-end" });
+  const to = h("span", { class: "interpolation-end" });
   const strip = h("ol", { class: "strip" });
   let sources = [];
 
@@ -28,10 +28,10 @@ export function createWalk({ onEnlarge }) {
 
   const element = h(
     "div",
-    { class: "walk", hidden: true },
-    h("div", { class: "walk-picture" }, under, over),
-    h("label", { for: "walk-slider", class: "visually-hidden" }, "Position between the two seeds"),
-    h("div", { class: "walk-line" }, from, slider, to),
+    { class: "interpolation", hidden: true },
+    h("div", { class: "interpolation-picture" }, under, over),
+    h("label", { for: "interpolation-slider", class: "visually-hidden" }, "Position between the two seeds"),
+    h("div", { class: "interpolation-line" }, from, slider, to),
     strip,
   );
   return {
@@ -50,7 +50,7 @@ export function createWalk({ onEnlarge }) {
             h(
               "button",
               { type: "button", "aria-label": `Enlarge picture ${index + 1}`, onclick: () => onEnlarge(index) },
-              h("img", { src, alt: "", class: "pixels" }),
+              h("img", { src, alt: "" }),
             ),
           ),
         ),
