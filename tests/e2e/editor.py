@@ -28,7 +28,7 @@ class Editor:
 
     def point(self, across: float, down: float) -> tuple[float, float]:
         """A place on the stage, as shares of its width and height, in the page's pixels."""
-        box = self.surface.bounding_box()
+        box = self.page.locator(".stage-surface:visible, .compare:visible").bounding_box()
         assert box
         return box["x"] + across * box["width"], box["y"] + down * box["height"]
 

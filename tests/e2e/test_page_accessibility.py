@@ -48,9 +48,9 @@ def test_axe_finds_no_violation(
     page.get_by_role("button", name="Enlarge picture 1", exact=True).click()
     check("samples, one enlarged")
     page.keyboard.press("Escape")
-    page.get_by_role("radio", name="Walk").check()
+    page.get_by_role("radio", name="Interpolation").check()
     expect(page.locator(".strip img").first).to_be_visible()
-    check("samples, walk")
+    check("samples, interpolation")
 
     page.goto(address + "#/training")
     expect(page.get_by_label("Data set")).to_have_value("digits")

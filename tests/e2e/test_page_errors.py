@@ -68,6 +68,31 @@ def test_the_queue_is_full(editor: Editor) -> None:
     expect(editor.run_button).to_be_enabled()
 
 
+def test_a_picture_that_is_too_large(page: Page) -> None:
+    """The service says how large it may be; the mask stays where it is."""
+    file = io.BytesIO()
+    Image.new("1", (5100, 5000)).save(file, "PNG")
+    editor = Editor(page)
+    editor.open("poster.png", file.getvalue())
+    editor.drag((0.4, 0.4), (0.5, 0.4))
+    editor.expect_marked()
+    editor.run_button.click()
+    expect(editor.error).to_contain_text("at most 25 megapixels")
+    editor.expect_marked()
+
+
+def test_a_result_that_has_expired(editor: Editor) -> None:
+    """Its reason is the service's own, and the same button makes it anew."""
+    page = editor.page
+    editor.drag((0.4, 0.4), (0.5, 0.4))
+    body = '{"title": "The result has expired", "status": 410, "detail": "Send the picture again."}'
+    page.route("**/jobs/*/result", lambda route: route.fulfill(status=410, body=body))
+    editor.run_button.click()
+    expect(editor.error).to_have_text("Send the picture again.")
+    page.unroute("**/jobs/*/result")
+    editor.run()
+
+
 def test_a_connection_that_breaks_is_taken_up_again(editor: Editor) -> None:
     """A request that got lost, and events that stop halfway, cost nothing: the job has an id of the page's own."""
     page = editor.page
@@ -89,7 +114,8 @@ def test_a_connection_that_breaks_is_taken_up_again(editor: Editor) -> None:
 
 
 def test_a_key_is_asked_for_and_sent(open_page: Callable[..., Page], address: str) -> None:
-    """Where keys are on, the page asks once, keeps the key and sends it with every call."""
+    """Where keys are on, the page asks once for each key that is wrong, keeps the right one and sends it with every
+    call; who wants to give none is told so where the view is, and left alone."""
     page = open_page()
     keys: list[str | None] = []
 
@@ -105,7 +131,16 @@ def test_a_key_is_asked_for_and_sent(open_page: Callable[..., Page], address: st
     page.route("**/models", guard)
     page.goto(address + "#/models")
     dialog = page.get_by_role("dialog", name="API key")
-    expect(dialog).to_be_visible()
+    expect(dialog).to_contain_text("needs a key")
+    dialog.get_by_role("button", name="Cancel").click()
+    page.get_by_role("link", name="Inpaint", exact=True).click()
+    page.get_by_role("link", name="Models").click()
+    expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("needs an API key")
+    expect(dialog).to_be_hidden()
+    page.get_by_role("button", name="API key").click()
+    dialog.get_by_label("Key").fill("open")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_contain_text("does not know this key")
     dialog.get_by_label("Key").fill("sesame")
     dialog.get_by_role("button", name="Save").click()
     expect(page.get_by_role("article").first).to_be_visible()

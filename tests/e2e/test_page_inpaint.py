@@ -30,7 +30,8 @@ def test_what_the_mouse_paints_is_filled_and_nothing_else_changes(editor: Editor
 
 
 def test_a_finger_paints_and_two_fingers_zoom(open_page: Callable[..., Page], address: str, picture: bytes) -> None:
-    """On a phone one finger draws; a second one turns the beginning of a stroke into zooming and leaves no mark."""
+    """On a phone one finger draws; a second one turns the beginning of a stroke into zooming and leaves no mark. What
+    is compared is enlarged in the same way."""
     page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=3)
     page.goto(address)
     editor = Editor(page)
@@ -63,6 +64,16 @@ def test_a_finger_paints_and_two_fingers_zoom(open_page: Callable[..., Page], ad
     assert mask[120, 110:170].all(), "the stroke lies where the finger went"
     editor.run()
     expect(page.get_by_role("heading", name="Done")).to_be_visible()
+    slider = page.get_by_role("slider", name="Before and after")
+    stood = slider.get_attribute("aria-valuenow")
+    compared = page.locator(".result-bar .zoom-value")
+    expect(compared).to_have_text(fitted)
+    send("touchStart", (0.4, 0.5))
+    send("touchStart", (0.4, 0.5), (0.6, 0.5))
+    send("touchMove", (0.3, 0.5), (0.7, 0.5))
+    send("touchEnd")
+    expect(compared).not_to_have_text(fitted)
+    expect(slider).to_have_attribute("aria-valuenow", str(stood))
 
 
 def test_everything_can_be_done_by_keyboard_alone(page: Page) -> None:
@@ -149,10 +160,16 @@ def test_painted_and_uploaded_masks_give_the_same_result(editor: Editor) -> None
 
 
 def test_the_result_is_compared_kept_and_gone_on_from(editor: Editor) -> None:
-    """Slider, hold for the original, another format, history of the visit, and a second run on the first result."""
+    """Slider, hold for the original, another format, history of the visit, and a second run on the first result.
+
+    The detail that was painted is the detail that is compared, and the one that is gone on with.
+    """
     page = editor.page
+    page.get_by_role("button", name="Zoom in").click()
+    zoomed = page.locator(".zoom-value:visible").inner_text()
     editor.drag((0.4, 0.4), (0.5, 0.4))
     editor.run()
+    expect(page.locator(".zoom-value:visible")).to_have_text(zoomed)
     first = editor.result()
     slider = page.get_by_role("slider", name="Before and after")
     rest = slider.get_attribute("aria-valuenow")
@@ -179,6 +196,7 @@ def test_the_result_is_compared_kept_and_gone_on_from(editor: Editor) -> None:
 
     page.get_by_role("button", name="Go on from the result").click()
     editor.expect_marked(False)
+    expect(page.locator(".zoom-value:visible")).to_have_text(zoomed)
     editor.drag((0.6, 0.6), (0.65, 0.6))
     mask = editor.mask()
     editor.run()
@@ -230,7 +248,7 @@ def test_transparent_parts_can_be_marked_and_filled(page: Page) -> None:
 
 
 def test_pictures_can_be_dropped_and_pasted(page: Page, picture: bytes) -> None:
-    """Both ways end with the picture on the stage."""
+    """Both ways end with the picture on the stage; what is no file is said to be none."""
     editor = Editor(page)
     handle = page.evaluate_handle(
         """data => {
@@ -248,6 +266,9 @@ def test_pictures_can_be_dropped_and_pasted(page: Page, picture: bytes) -> None:
         handle,
     )
     expect(editor.surface).to_be_visible()
+    nothing = page.evaluate_handle("new DataTransfer()")
+    page.dispatch_event("#view-inpaint", "drop", {"dataTransfer": nothing})
+    expect(editor.error).to_contain_text("no file")
 
 
 def test_the_page_works_behind_a_path_prefix(open_page: Callable[..., Page], address: str, picture: bytes) -> None:

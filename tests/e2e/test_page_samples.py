@@ -66,21 +66,21 @@ def test_a_picture_is_enlarged_and_left_by_keyboard(page: Page, address: str) ->
     expect(dialog).to_be_hidden()
 
 
-def test_a_walk_leads_from_one_seed_to_another(page: Page, address: str) -> None:
+def test_an_interpolation_leads_from_one_seed_to_another(page: Page, address: str) -> None:
     """The slider goes over the pictures on the way, blended into one another."""
     page.goto(address + "#/samples?model=dcgan&seed=1")
-    page.get_by_role("radio", name="Walk").check()
+    page.get_by_role("radio", name="Interpolation").check()
     page.get_by_label("To seed").fill("5")
     page.keyboard.press("Enter")
     strip = page.locator(".strip img")
     expect(strip).to_have_count(16)
-    expect(page.locator(".walk")).to_contain_text("Seed 5")
+    expect(page.locator(".interpolation")).to_contain_text("Seed 5")
     slider = page.get_by_role("slider", name="Position between the two seeds")
-    shown = page.locator(".walk-picture img").first
+    shown = page.locator(".interpolation-picture img").first
     expect(shown).to_have_attribute("src", str(strip.first.get_attribute("src")))
     slider.fill("1000")
     expect(shown).to_have_attribute("src", str(strip.nth(14).get_attribute("src")))
-    assert page.locator(".walk-picture .over").evaluate("image => image.style.opacity") == "1"
+    assert page.locator(".interpolation-picture .over").evaluate("image => image.style.opacity") == "1"
     assert page.url.endswith("interpolate=5")
 
 

@@ -70,8 +70,11 @@ export class Stage extends EventTarget {
     listenToKeys(this);
   }
 
-  /** @param {Picture} picture @param {Mask} [mask] starts empty if not given */
-  open(picture, mask = new Mask(picture.width, picture.height)) {
+  /**
+   * @param {Picture} picture @param {Mask} [mask] starts empty if not given
+   * @param {{stay?: boolean}} [options] `stay`: with the brush and the view as they are, on a picture of the same size
+   */
+  open(picture, mask = new Mask(picture.width, picture.height), { stay = false } = {}) {
     this.picture = picture;
     this.mask = mask;
     this.undoStack.clear();
@@ -79,9 +82,11 @@ export class Stage extends EventTarget {
     this._active = null;
     this.crosshair = { x: picture.width / 2, y: picture.height / 2 };
     for (const name of ["brush", "eraser"]) this._tools[name].previous = null;
-    this.size = Math.max(4, Math.round(Math.min(picture.width, picture.height) * 0.08));
-    this.view.image = { width: picture.width, height: picture.height };
-    this.view.fit();
+    if (!stay) {
+      this.size = Math.max(4, Math.round(Math.min(picture.width, picture.height) * 0.08));
+      this.view.image = { width: picture.width, height: picture.height };
+      this.view.fit();
+    }
     this._resize();
     this._changed();
   }

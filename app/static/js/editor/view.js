@@ -1,6 +1,7 @@
 /** How the picture lies on the screen: scale and offset, in CSS pixels. */
 
 const LARGEST_SCALE = 32;
+const LARGEST_FIT = 2;
 
 export class View {
   constructor() {
@@ -13,12 +14,12 @@ export class View {
     this.fitted = true;
   }
 
-  /** The scale at which the whole picture is seen, never larger than life unless it is tiny. */
+  /** The scale at which the whole picture is seen, a small one enlarged a little. */
   get fitScale() {
     const margin = this.screen.width < 600 ? 12 : 28;
     const across = (this.screen.width - 2 * margin) / this.image.width;
     const down = (this.screen.height - 2 * margin) / this.image.height;
-    return Math.max(Math.min(across, down, this.image.width < 600 ? 2 : 1), 0.001);
+    return Math.max(Math.min(across, down, LARGEST_FIT), 0.001);
   }
 
   /** Show the whole picture, in the middle. */

@@ -1,37 +1,39 @@
 /** Before and after: a slider between the two, and a button that shows the original while it is held. */
 
 import { h, icon, iconButton } from "../dom.js";
+import { View } from "../editor/view.js";
+import { listenToGestures } from "./gestures.js";
 
-const FIT_LIMIT = 2; // small pictures are enlarged up to this
-const WHEEL_ZOOM = 0.005;
+const PIXELS_FROM = 3; // times enlarged, pixels are shown as squares, as in the editor
+const PAN = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
 
-/** The stage's second face. */
+/** The stage's second face: the same place of the picture at the same scale as in the editor. */
 export function createCompare() {
-  const before = h("img", { slot: "first", alt: "Before" });
-  const after = h("img", { slot: "second", alt: "After" });
+  const pictures = [h("img", { alt: "Before" }), h("img", { alt: "After" })];
+  const [before, after] = pictures;
+  const faces = [
+    h("div", { slot: "first", class: "face" }, before),
+    h("div", { slot: "second", class: "face" }, after),
+  ];
   const slider = h(
     "img-comparison-slider",
     { role: "slider", "aria-label": "Before and after", "aria-valuemin": 0, "aria-valuemax": 100, tabindex: 0 },
-    before,
-    after,
+    ...faces,
     h("span", { slot: "handle", class: "handle" }, icon("across")),
   );
-  const frame = h(
+  const tags = h(
     "div",
-    { class: "compare-frame" },
-    slider,
-    h(
-      "div",
-      { class: "tags", "aria-hidden": "true" },
-      h("span", { class: "tag before" }, "Before"),
-      h("span", { class: "tag after" }, "After"),
-    ),
+    { class: "tags", "aria-hidden": "true" },
+    h("span", { class: "tag before" }, "Before"),
+    h("span", { class: "tag after" }, "After"),
   );
-  const scroller = h("div", { class: "compare" }, frame);
-  let image = { width: 1, height: 1 };
-  let scale = 1;
-  let fitted = true;
+  const element = h("div", { class: "compare" }, slider, tags);
+  const view = new View();
 
+  const setValue = (value) => {
+    slider.value = value;
+    report();
+  };
   const report = () => {
     const value = Math.round(slider.value);
     slider.setAttribute("aria-valuenow", String(value));
@@ -50,17 +52,13 @@ export function createCompare() {
     if (rest !== null) return;
     rest = slider.value;
     setValue(100);
-    frame.classList.add("held");
+    element.classList.add("held");
   };
   const release = () => {
     if (rest === null) return;
     setValue(rest);
     rest = null;
-    frame.classList.remove("held");
-  };
-  const setValue = (value) => {
-    slider.value = value;
-    report();
+    element.classList.remove("held");
   };
   hold.addEventListener("pointerdown", (event) => {
     hold.setPointerCapture(event.pointerId);
@@ -68,69 +66,80 @@ export function createCompare() {
   });
   for (const end of ["pointerup", "pointercancel", "blur"]) hold.addEventListener(end, release);
   hold.addEventListener("contextmenu", (event) => event.preventDefault()); // a long press is what it is for
-  const onKey = (event) => {
-    if (scroller.offsetParent === null || event.ctrlKey || event.metaKey || event.altKey) return;
-    const elsewhere = event.target.closest?.("input, select, dialog");
-    const onHold = event.target === hold && (event.key === " " || event.key === "Enter");
-    if (onHold || (event.key.toLowerCase() === "c" && !elsewhere)) {
-      event.preventDefault();
-      if (event.type === "keydown") press();
-      else release();
-    } else if (event.type === "keydown" && !elsewhere) {
-      if (event.key === "+" || event.key === "=") zoom(1.25);
-      else if (event.key === "-") zoom(0.8);
-      else if (event.key === "0") fit();
-    }
-  };
-  document.addEventListener("keydown", onKey);
-  document.addEventListener("keyup", onKey);
 
-  const value = h("button", {
+  const zoomValue = h("button", {
     type: "button",
     class: "zoom-value",
     title: "Show the whole picture (0)",
     onclick: () => fit(),
   });
+  /** Place the pictures as the view says. */
   const apply = () => {
-    const [width, height] = [`${image.width * scale}px`, `${image.height * scale}px`];
-    for (const each of [before, after]) Object.assign(each.style, { width, height });
-    value.textContent = `${Math.round(scale * 100)} %`;
-    value.setAttribute("aria-label", `Zoom ${value.textContent}: show the whole picture`);
-    frame.classList.toggle("pixels", scale >= 3);
+    const { x, y, scale, image, screen } = view;
+    for (const each of pictures) {
+      Object.assign(each.style, {
+        width: `${image.width * scale}px`,
+        height: `${image.height * scale}px`,
+        transform: `translate(${x}px, ${y}px)`,
+      });
+    }
+    Object.assign(tags.style, {
+      left: `${Math.max(x, 0)}px`,
+      top: `${Math.max(y, 0)}px`,
+      right: `${Math.max(screen.width - x - image.width * scale, 0)}px`,
+    });
+    zoomValue.textContent = `${Math.round(scale * 100)} %`;
+    zoomValue.setAttribute("aria-label", `Zoom ${zoomValue.textContent}: show the whole picture`);
+    element.classList.toggle("enlarged", scale >= PIXELS_FROM);
+  };
+  const measure = () => {
+    const { clientWidth: width, clientHeight: height } = element;
+    if (!width) return;
+    view.screen = { width, height };
+    for (const face of faces) Object.assign(face.style, { width: `${width}px`, height: `${height}px` });
+    if (view.fitted) view.fit();
+    apply();
   };
   const fit = () => {
-    const { clientWidth, clientHeight } = scroller;
-    if (!clientWidth) return;
-    const margin = clientWidth < 600 ? 24 : 56;
-    const limit = image.width < 600 ? FIT_LIMIT : 1;
-    scale = Math.min((clientWidth - margin) / image.width, (clientHeight - margin) / image.height, limit);
-    fitted = true;
+    view.fit();
     apply();
   };
-  /** The point (x, y) of the window stays where it is. */
-  const zoom = (factor, { x, y } = middle()) => {
-    const old = frame.getBoundingClientRect();
-    scale = Math.min(Math.max(scale * factor, 0.02), 8);
-    fitted = false;
+  const zoom = (factor) => {
+    view.zoomTo(view.scale * factor);
     apply();
-    const now = frame.getBoundingClientRect();
-    scroller.scrollLeft += now.left + ((x - old.left) / old.width) * now.width - x;
-    scroller.scrollTop += now.top + ((y - old.top) / old.height) * now.height - y;
   };
-  const middle = () => {
-    const box = scroller.getBoundingClientRect();
-    return { x: box.left + box.width / 2, y: box.top + box.height / 2 };
+  new ResizeObserver(measure).observe(element);
+  listenToGestures(element, view, { onChange: apply, value: () => slider.value, setValue });
+
+  /** Keys that mean something while this is on screen. @returns {boolean} whether the key was used */
+  const onKey = ({ type, key, shiftKey, target }) => {
+    const down = type === "keydown";
+    if ((target === hold && (key === " " || key === "Enter")) || key.toLowerCase() === "c") {
+      if (down) press();
+      else release();
+    } else if (!down) return false;
+    else if (key === "+" || key === "=") zoom(1.25);
+    else if (key === "-") zoom(0.8);
+    else if (key === "0") fit();
+    else if (shiftKey && PAN[key]) {
+      view.pan(...PAN[key]);
+      apply();
+    } else return false;
+    return true;
   };
-  scroller.addEventListener(
-    "wheel",
-    (event) => {
-      if (!event.ctrlKey && !event.metaKey) return; // scrolls, as everywhere; a trackpad's pinch comes with ctrlKey
-      event.preventDefault();
-      zoom(Math.exp(-event.deltaY * WHEEL_ZOOM), { x: event.clientX, y: event.clientY });
-    },
-    { passive: false },
-  );
-  new ResizeObserver(() => fitted && fit()).observe(scroller);
+  for (const type of ["keydown", "keyup"]) {
+    // Before the slider sees the key: with Shift an arrow moves the picture and not the slider.
+    document.addEventListener(
+      type,
+      (event) => {
+        if (element.offsetParent === null || event.ctrlKey || event.metaKey || event.altKey) return;
+        if (event.target.closest?.("input, select, dialog") || !onKey(event)) return;
+        event.preventDefault();
+        event.stopPropagation();
+      },
+      { capture: true },
+    );
+  }
 
   const bar = h(
     "div",
@@ -140,31 +149,29 @@ export function createCompare() {
       "div",
       { class: "group zooms" },
       iconButton("minus", "Zoom out", { title: "Zoom out (−)", onclick: () => zoom(0.8) }),
-      value,
+      zoomValue,
       iconButton("plus", "Zoom in", { title: "Zoom in (+)", onclick: () => zoom(1.25) }),
     ),
   );
 
   return {
-    element: scroller,
+    element,
     bar,
     /**
-     * @param {{url: string, width: number, height: number}} picture @param {string} resultUrl
-     * @param {number} start where the slider stands first, 0 to 1 from the left
-     * @param {import("../editor/view.js").View} view of the editor: a detail that was painted is the detail that is seen
+     * @param {import("../editor/picture.js").Picture} picture @param {string} resultUrl
+     * @param {number} start where the slider stands first: a column of the picture
+     * @param {View} seen in the editor: the detail that was painted is the detail that is compared
      */
-    show(picture, resultUrl, start, view) {
-      image = { width: picture.width, height: picture.height };
+    show(picture, resultUrl, start, seen) {
+      view.image = { width: picture.width, height: picture.height };
+      view.fitted = seen.fitted;
+      Object.assign(view, { scale: seen.scale, x: seen.x, y: seen.y });
       before.src = picture.url;
       after.src = resultUrl;
-      setValue(100 * Math.min(Math.max(start, 0.03), 0.97));
-      if (view.fitted) fit();
-      else {
-        fitted = false;
-        scale = view.scale;
-        apply();
-        scroller.scrollTo(-view.x, -view.y);
-      }
+      element.classList.toggle("transparent", picture.transparent);
+      measure();
+      const share = view.toScreen({ x: start, y: 0 }).x / view.screen.width;
+      setValue(100 * Math.min(Math.max(share - 0.015, 0.03), 0.97));
     },
     focus: () => slider.focus({ preventScroll: true }),
   };

@@ -30,7 +30,7 @@ export function createResult({ onContinue, onBack }) {
 
   const save = h("button", { type: "button", class: "button primary", id: "download" }, icon("save"), "Download");
   save.addEventListener("click", () =>
-    attempt(async () => {
+    attempt(save, async () => {
       const kind = format.value;
       const blob = kind === "png" ? entry.blob : await convert(entry.blob, kind, quality.value / 100);
       download(blob, `${entry.picture.stem}-inpainted.${kind === "jpeg" ? "jpg" : kind}`);
@@ -38,7 +38,7 @@ export function createResult({ onContinue, onBack }) {
   );
   const copy = h("button", { type: "button", class: "button" }, icon("copy"), h("span", {}, "Copy"));
   copy.addEventListener("click", () =>
-    attempt(async () => {
+    attempt(copy, async () => {
       if (!navigator.clipboard?.write) {
         throw new Error("The browser lets pages copy pictures only over https or on localhost. Download it instead.");
       }
@@ -48,12 +48,16 @@ export function createResult({ onContinue, onBack }) {
     }),
   );
 
-  async function attempt(action) {
+  /** A large picture takes seconds to encode: the button says so by being disabled. */
+  async function attempt(button, action) {
     showError(error);
+    button.disabled = true;
     try {
       await action();
     } catch (problem) {
       showError(error, problem.message);
+    } finally {
+      button.disabled = false;
     }
   }
 

@@ -193,11 +193,11 @@ export class InpaintView {
     }
   }
 
-  /** @param {Picture} picture @param {Mask} [mask] */
-  _open(picture, mask) {
+  /** @param {Picture} picture @param {Mask} [mask] @param {{stay?: boolean}} [options] as in `Stage.open` */
+  _open(picture, mask, options) {
     const before = this.stage.picture;
     this._state("edit");
-    this.stage.open(picture, mask);
+    this.stage.open(picture, mask, options);
     if (before && before !== picture) this._release(before, this.history.entries);
     this._name.textContent = picture.name;
     this._name.title = picture.name;
@@ -280,7 +280,7 @@ export class InpaintView {
     this._state("result");
     // The slider stands at the left end of what was filled: the result is seen at once, the original a drag away.
     const left = this.stage.mask.bounds()?.x0 ?? 0;
-    this.compare.show(entry.picture, entry.url, left / entry.picture.width - 0.015, this.stage.view);
+    this.compare.show(entry.picture, entry.url, left, this.stage.view);
     this.result.show(entry);
     this.history.mark(entry);
     this.compare.focus();
@@ -288,7 +288,7 @@ export class InpaintView {
 
   async continueFromResult() {
     const { blob, picture } = this.entry;
-    this._open(await openPicture(blob, `${picture.stem}.png`));
+    this._open(await openPicture(blob, `${picture.stem}.png`), undefined, { stay: true });
   }
 
   /** @param {File} file */
