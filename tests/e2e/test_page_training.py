@@ -5,8 +5,8 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.editor import Editor
 
-OPTIONS = "epochs=10\nbatch_size=50\nlog_every=5\npreview_every=40\nprecision=float32"
-LONG = "epochs=100000\nlog_every=5\npreview_every=20"
+OPTIONS = "epochs=5\nbatch_size=50\nlog_every=3\npreview_every=20\nprecision=float32"
+LONG = "epochs=100000\nlog_every=5\npreview_every=20\nprecision=float32"
 MINUTE = 60_000
 
 
@@ -22,11 +22,11 @@ def test_a_run_is_started_watched_to_its_end_and_put_into_service(page: Page, ad
     expect(run.get_by_text("Running")).to_be_visible(timeout=MINUTE)
     expect(run.get_by_text("images/s")).to_be_visible(timeout=MINUTE)
     expect(run.get_by_text("Finished")).to_be_visible(timeout=MINUTE)
-    expect(run).to_contain_text("Step 120 of 120")
+    expect(run).to_contain_text("Step 60 of 60")
     curve = run.get_by_role("img", name="Generator loss")
     assert str(curve.locator("path").get_attribute("d")).count("L") > 10
     expect(run.get_by_alt_text("What the model can do by now")).to_be_visible()
-    expect(run).to_contain_text("Step 120")
+    expect(run).to_contain_text("Step 60")
 
     # Long after the ledger has forgotten the job, the run is still seen from its first step to its last.
     page.route("**/jobs/*", lambda route: route.fulfill(status=404, body='{"status": 404}'))

@@ -59,7 +59,7 @@ export class RunPanel {
         "header",
         {},
         h("p", { class: "eyebrow" }, `Started ${when(run.created_at)}, preset ${run.preset}`),
-        h("h2", {}, runTitle(run), " ", this._badge),
+        h("h2", {}, runTitle(run), this._badge),
         overrides.length > 0 && h("p", { class: "muted" }, h("code", {}, overrides.join(", "))),
       ),
       this._bar,
