@@ -4,8 +4,9 @@
 
 Opens the page's own files in Chromium (no service is needed), paints with a
 brush of 300 pixels' radius by real mouse events, and measures what each
-animation frame and each event handler cost on the main thread. The last
-figures undo and redo, and paint 200 strokes more: memory must not grow.
+animation frame and each event handler cost on the main thread, and how far
+frames are apart (16.7 ms when none is dropped). The last figures undo and
+redo, and paint 200 strokes more: memory must not grow.
 """
 
 import argparse
@@ -28,8 +29,14 @@ BUDGET_MS = 16.0
 
 # Before any script of the page: time every animation frame's callback, and every pointer handler.
 PROBE = """
-window.probe = { frames: [], events: [], gaps: [] };
+window.probe = { frames: [], events: [], gaps: [], apart: [] };
 const native = window.requestAnimationFrame.bind(window);
+let last = 0;
+native(function tick(now) {
+  window.probe.apart.push(now - last);
+  last = now;
+  native(tick);
+});
 window.requestAnimationFrame = (callback) => native((now) => {
   const start = performance.now();
   callback(now);
@@ -94,7 +101,7 @@ def measure(address: str) -> dict[str, Any]:
         box = surface.bounding_box()
         assert box
         page.wait_for_timeout(1000)
-        page.evaluate("Object.assign(window.probe, { frames: [], events: [], gaps: [] })")
+        page.evaluate("Object.assign(window.probe, { frames: [], events: [], gaps: [], apart: [] })")
         for round_ in range(4):
             stroke(page, dict(box), turns=1.5, phase=round_)
         page.wait_for_timeout(200)
@@ -105,6 +112,8 @@ def measure(address: str) -> dict[str, Any]:
             "frame_ms_median": percentile(probe["frames"], 50),
             "frame_ms_p99": percentile(probe["frames"], 99),
             "frame_ms_max": max(probe["frames"], default=0.0),
+            "frames_apart_ms_median": percentile(probe["apart"], 50),
+            "frames_apart_ms_p99": percentile(probe["apart"], 99),
             "event_ms_max": max(probe["events"], default=0.0),
             "long_tasks": len(probe["gaps"]),
         }

@@ -18,6 +18,13 @@ from tests.e2e.service import Service
 def test_what_the_mouse_paints_is_filled_and_nothing_else_changes(editor: Editor, picture: bytes) -> None:
     """The download is as large as the picture, new in the hole, and the same byte for byte outside it."""
     expect(editor.run_button).to_be_disabled()
+    page = editor.page
+    page.mouse.move(*editor.point(0.5, 0.5))
+    page.mouse.move(*editor.point(0.4, 0.5))
+    page.keyboard.down("Space")  # moves the picture
+    editor.drag((0.4, 0.4), (0.41, 0.41))
+    page.keyboard.up("Space")
+    editor.expect_marked(False)
     editor.drag((0.4, 0.4), (0.6, 0.6))
     editor.expect_marked()
     mask = editor.mask()

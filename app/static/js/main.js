@@ -52,7 +52,7 @@ function setUpKeys() {
   keyRequests.addEventListener("needed", () => {
     if (asked === apiKey()) return;
     asked = apiKey();
-    open(asked ? "The service does not know this key." : "This service needs a key. The operator gives them out.");
+    open(asked ? "The service does not know this key. Check the key, or ask the operator for another one." : "This service needs a key. Its operator gives them out.");
   });
   document.getElementById("key-cancel").addEventListener("click", () => dialog.close());
   document.getElementById("key-form").addEventListener("submit", () => {

@@ -52,6 +52,8 @@ export function listenToPointers(stage) {
 
   element.addEventListener("pointermove", (event) => {
     const at = locate(event);
+    // Whoever moves the mouse means to use it: a space bar held now pans. (Browsers invent moves of no length.)
+    if (event.movementX || event.movementY) stage.input = "pointer";
     const before = down.get(event.pointerId);
     if (before) down.set(event.pointerId, at);
     if (!before || gesture === "tool") stage.showRing(event.pointerType === "touch" && !before ? null : at);

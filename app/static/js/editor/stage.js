@@ -54,7 +54,7 @@ export class Stage extends EventTarget {
     this.crosshair = { x: 0, y: 0 };
     this.penDown = false;
     this.panning = false;
-    /** @type {"pointer" | "keyboard" | null} what drew last */
+    /** @type {"pointer" | "keyboard" | null} what was used last */
     this.input = null;
     this._tools = { brush: new StrokeTool(this, 1), eraser: new StrokeTool(this, 0), box: new BoxTool(this) };
     /** @type {StrokeTool | BoxTool | null} the tool in use between press and release */
