@@ -38,7 +38,7 @@ def test_a_person_types_the_key_into_the_page(open_page: Callable[..., Page], ke
     page = open_page()
     page.goto(f"{keyed}/#/models")
     dialog = page.locator("#key-dialog")
-    expect(dialog).to_contain_text("Send `Authorization: Bearer KEY`")
+    expect(dialog).to_contain_text("This service needs a key.")
     for key, sentence in (("wrong", "Check the key"), (KEY, None)):
         page.fill("#key-input", key)
         page.press("#key-input", "Enter")
