@@ -73,7 +73,7 @@ class Completion:
         request = _inpaint_request(work)
         started = time.perf_counter()
         engine = self._networks.engine(request.model)
-        picture = unpack(self._storage.get(request.image_key))
+        picture = unpack(self._storage.view(request.image_key))
         mask = dilate(unpack_mask(self._storage.get(request.mask_key)), request.dilate)
         return _Picture(work, request, engine, picture, mask, {"load": time.perf_counter() - started})
 
@@ -122,7 +122,7 @@ class Completion:
                 model=request.model,
                 width=width,
                 height=height,
-                changed=float(picture.mask.mean()),
+                changed=np.count_nonzero(picture.mask) / picture.mask.size,
                 timings=timings,
             )
         )

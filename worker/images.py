@@ -10,6 +10,7 @@ costs more than completing it. What is written carries no metadata.
 import io
 import struct
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -120,7 +121,19 @@ def decode_mask(data: bytes, *, size: tuple[int, int], max_pixels: int) -> np.nd
     Any other is a mask by its luminance: white (>= 128) = fill.
     Raises the errors of `decode_image`, MaskSizeError, and BadMaskError when nothing is marked.
     """
-    picture = _decode(data, max_pixels, "mask")
+    return _marked(_decode(data, max_pixels, "mask"), size)
+
+
+def decode_both(image: bytes, mask: bytes, *, max_pixels: int) -> tuple[Picture, np.ndarray]:
+    """As `decode_image` and `decode_mask`, both at once: a photograph's mask takes half as long as the photograph."""
+    with ThreadPoolExecutor(1) as pool:
+        marks = pool.submit(_decode, mask, max_pixels, "mask")
+        picture = decode_image(image, max_pixels=max_pixels)
+    return picture, _marked(marks.result(), picture.size)
+
+
+def _marked(picture: Picture, size: tuple[int, int]) -> np.ndarray:
+    """What a mask's `picture` marks, see `decode_mask`."""
     if picture.size != size:
         turned = ""
         if picture.size == size[::-1]:
@@ -185,11 +198,15 @@ def opaque_in(picture: Picture, mask: np.ndarray) -> Picture:
 def with_completed(picture: Picture, completed: np.ndarray, mask: np.ndarray) -> Picture:
     """`picture` with `completed` (H, W, 3) uint8 where `mask` (H, W) is True; mode, alpha and all else as they came."""
     pixels = picture.pixels.copy()
-    hole = completed[mask]  # (N, 3)
-    if pixels.shape[2] < 3:
-        pixels[mask, 0] = _luminance(hole)
-    else:
-        pixels[mask, :3] = hole
+    rows = np.flatnonzero(mask.any(axis=1))
+    if rows.size:
+        between = slice(rows[0], rows[-1] + 1)  # a large picture with a small hole is not searched whole
+        part, inside = pixels[between], mask[between]
+        hole = completed[between][inside]  # (N, 3)
+        if pixels.shape[2] < 3:
+            part[inside, 0] = _luminance(hole)
+        else:
+            part[inside, :3] = hole
     return replace(picture, pixels=pixels)
 
 
@@ -223,13 +240,14 @@ def encode(picture: Picture, image_format: ImageFormat, quality: int = 95) -> by
     return file.getvalue()
 
 
-def pack(picture: Picture) -> bytes:
-    """The raw form that lies in storage between API and worker."""
+def pack(picture: Picture) -> tuple[bytes, memoryview]:
+    """The raw form that lies in storage between API and worker: two parts, so that nothing is copied to join them."""
     height, width, channels = picture.pixels.shape
-    return _HEADER.pack(_PICTURE, channels, width, height) + picture.pixels.tobytes()
+    pixels = np.ascontiguousarray(picture.pixels).reshape(-1)
+    return _HEADER.pack(_PICTURE, channels, width, height), pixels.data
 
 
-def unpack(data: bytes) -> Picture:
+def unpack(data: bytes | memoryview) -> Picture:
     """What `pack` was given, read-only. Raises ValueError for anything else."""
     channels, width, height = _read_header(data, _PICTURE)
     if channels not in _MODES or len(data) != _HEADER.size + width * height * channels:
@@ -243,16 +261,16 @@ def pack_mask(mask: np.ndarray) -> bytes:
     return _HEADER.pack(_MASK, 1, width, height) + np.packbits(mask).tobytes()
 
 
-def unpack_mask(data: bytes) -> np.ndarray:
+def unpack_mask(data: bytes | memoryview) -> np.ndarray:
     """What `pack_mask` was given. Raises ValueError for anything else."""
     _, width, height = _read_header(data, _MASK)
     if len(data) != _HEADER.size + (width * height + 7) // 8:
         raise ValueError("A stored mask is damaged: its length does not fit its header.")
     bits = np.unpackbits(np.frombuffer(data, np.uint8, offset=_HEADER.size), count=width * height)
-    return bits.astype(bool).reshape(height, width)
+    return bits.view(bool).reshape(height, width)
 
 
-def _read_header(data: bytes, kind: bytes) -> tuple[int, int, int]:
+def _read_header(data: bytes | memoryview, kind: bytes) -> tuple[int, int, int]:
     if len(data) < _HEADER.size or data[:4] != kind:
         raise ValueError("Stored data are not what was expected here.")
     _, channels, width, height = _HEADER.unpack_from(data)

@@ -3,10 +3,12 @@
 Keys are `inputs/JOB/REQUEST/image`, `inputs/JOB/REQUEST/mask`, `results/JOB` and `samples/SHEET`.
 """
 
+import mmap
 import os
 import re
 import time
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -30,14 +32,16 @@ class Storage:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def put(self, key: str, content: bytes) -> None:
-        """Store `content`; a reader sees all of it or what was there before."""
+    def put(self, key: str, *parts: bytes | memoryview) -> None:
+        """Store `parts`, one after the other; a reader sees all of them or what was there before."""
         path = self._path(key)
         for left in reversed(range(_TRIES)):
             temporary = path.with_name(f"{_UNFINISHED}{uuid4().hex}")
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                temporary.write_bytes(content)
+                with temporary.open("wb", buffering=0) as file:
+                    for part in parts:
+                        _write(file, part)
                 temporary.replace(path)
                 return
             except (FileNotFoundError, FileExistsError):  # `expire` of another process took the folder or the file
@@ -60,6 +64,16 @@ class Storage:
             return self._path(key).open("rb")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise MissingObjectError(f"Nothing is stored under '{key}'.") from error
+
+    def view(self, key: str) -> memoryview:
+        """As `get`, without a copy: bytes that are read from the disk when they are looked at.
+
+        They stay as they are when the key is deleted or put again.
+        """
+        with self.open(key) as file:
+            if not os.fstat(file.fileno()).st_size:
+                return memoryview(b"")  # nothing cannot be mapped
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     def exists(self, key: str) -> bool:
         """Whether `get` would find something."""
@@ -104,3 +118,10 @@ class Storage:
                 folder.rmdir()
         except OSError:
             return  # not empty, or gone: both are fine
+
+
+def _write(file: FileIO, part: bytes | memoryview) -> None:
+    """All of `part`: a system call may take less than it is given."""
+    left = memoryview(part)
+    while left:
+        left = left[file.write(left) :]

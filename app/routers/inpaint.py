@@ -33,8 +33,8 @@ from worker.contracts import Blend, ImageFormat, InpaintRequest, Job, Strategy
 from worker.images import (
     Box,
     check_fits,
+    decode_both,
     decode_image,
-    decode_mask,
     mask_from_alpha,
     mask_from_boxes,
     opaque_in,
@@ -290,15 +290,14 @@ def _prepare(clients: Clients, options: Options, job_id: str) -> InpaintRequest:
     if card.family != "glcic":
         raise bad_parameter(f"Model '{card.name}' is a {card.family}: it draws samples and fills no holes.")
     max_pixels = clients.worker_settings.max_pixels
-    picture = decode_image(options.image.file.read(), max_pixels=max_pixels)
-    check_fits(picture.size, options.format)
+    image = options.image.file.read()
     if options.mask is not None:
-        mask = decode_mask(options.mask.file.read(), size=picture.size, max_pixels=max_pixels)
-    elif options.boxes:
-        mask = mask_from_boxes(options.boxes, picture.size)
+        picture, mask = decode_both(image, options.mask.file.read(), max_pixels=max_pixels)
     else:
-        mask = mask_from_alpha(picture)
-        picture = opaque_in(picture, mask)
+        picture = decode_image(image, max_pixels=max_pixels)
+        mask = mask_from_boxes(options.boxes, picture.size) if options.boxes else mask_from_alpha(picture)
+        picture = picture if options.boxes else opaque_in(picture, mask)
+    check_fits(picture.size, options.format)
     # A folder of this request's own: another one under the same id must not change what an accepted job reads.
     folder = f"inputs/{job_id}/{uuid4().hex}"
     inputs = InpaintRequest(
@@ -312,7 +311,7 @@ def _prepare(clients: Clients, options: Options, job_id: str) -> InpaintRequest:
         quality=options.quality,
     )
     try:
-        clients.storage.put(inputs.image_key, pack(picture))
+        clients.storage.put(inputs.image_key, *pack(picture))
         clients.storage.put(inputs.mask_key, pack_mask(mask))
     except OSError as error:
         discard_inputs(clients, inputs)

@@ -101,7 +101,7 @@ def send(ledger: Ledger, storage: Storage) -> Callable[..., Job]:
         mask = np.zeros((side, side), bool)
         mask[8:16, 8:16] = True
         if stored:
-            storage.put(request.image_key, pack(Picture(np.full((side, side, 3), 100, np.uint8))))
+            storage.put(request.image_key, *pack(Picture(np.full((side, side, 3), 100, np.uint8))))
             storage.put(request.mask_key, pack_mask(mask))
         return ledger.submit(job_id, request, owner=owner)
 
@@ -343,7 +343,7 @@ def test_the_broker_may_be_killed_while_a_job_runs(tmp_path: Path, engine: Engin
             runtime = Runtime(settings, "node", INFERENCE_QUEUE)
             runtime.load()
             request = InpaintRequest(model=MODEL, image_key="inputs/a/image", mask_key="inputs/a/mask")
-            storage.put("inputs/a/image", pack(Picture(np.full((32, 32, 3), 100, np.uint8))))
+            storage.put("inputs/a/image", *pack(Picture(np.full((32, 32, 3), 100, np.uint8))))
             storage.put("inputs/a/mask", pack_mask(np.eye(32, dtype=bool)))
             ledger.submit("a", request)
             lease = ledger.lease("a", "before:1")

@@ -28,6 +28,19 @@ def test_what_was_put_is_what_is_read(storage: Storage) -> None:
     assert not storage.exists("inputs/a-1/image")
 
 
+def test_what_is_viewed_stays_when_it_is_deleted(storage: Storage) -> None:
+    """Parts are joined; a view is what was put, none too, whatever happens to the key later."""
+    storage.put("inputs/a-1/image", b"head", memoryview(b"\x01" * 3_000_000), b"")
+    storage.put("nothing")
+    view, nothing = storage.view("inputs/a-1/image"), storage.view("nothing")
+    storage.put("inputs/a-1/image", b"other")
+    storage.delete("inputs/a-1/image")
+    assert view == b"head" + b"\x01" * 3_000_000
+    assert nothing == storage.get("nothing") == b""
+    with pytest.raises(MissingObjectError):
+        storage.view("inputs/a-1/image")
+
+
 @pytest.mark.parametrize("key", ["results/a", "results", "results/there/deeper"])
 def test_what_is_not_there_is_missing(storage: Storage, key: str) -> None:
     """Never put, a folder, or below a file: one error, and no other."""
