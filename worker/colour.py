@@ -60,6 +60,14 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return out
 
 
+def is_srgb(profile: bytes | None, mode: str) -> bool:
+    """Whether pixels in `mode` (L, RGB) with this ICC `profile` are sRGB as they are, as far as `to_srgb` would say."""
+    try:
+        return not profile or _transform(profile, mode) is None
+    except (ImageCms.PyCMSError, OSError):
+        return True
+
+
 @lru_cache(maxsize=8)  # profiles for print are large
 def _transform(profile: bytes, base: str) -> ImageCms.ImageCmsTransform | None:
     """From the ICC `profile` of pixels in mode `base` to sRGB; None where nothing but rounding would change.

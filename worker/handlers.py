@@ -22,8 +22,18 @@ from models.glcic.geometry import dilate
 from models.loading import WeightsError
 from worker.connection import OUTAGES
 from worker.contracts import Failure, InpaintRequest, Result, SampleRequest
-from worker.images import MEDIA_TYPES, ImageError, Picture, encode, unpack, unpack_mask, with_completed
+from worker.images import (
+    MEDIA_TYPES,
+    ImageError,
+    Picture,
+    begin_encoding,
+    encode,
+    unpack,
+    unpack_mask,
+    with_completed,
+)
 from worker.networks import Networks
+from worker.png import PngBegun
 from worker.storage import MissingObjectError, Storage
 from worker.work import Work
 
@@ -75,7 +85,8 @@ class Completion:
         engine = self._networks.engine(request.model)
         picture = unpack(self._storage.view(request.image_key))
         mask = dilate(unpack_mask(self._storage.get(request.mask_key)), request.dilate)
-        return _Picture(work, request, engine, picture, mask, {"load": time.perf_counter() - started})
+        begun = begin_encoding(picture, request.format, mask)
+        return _Picture(work, request, engine, picture, mask, begun, {"load": time.perf_counter() - started})
 
     def _fits(self, picture: "_Picture", group: Sequence["_Picture"]) -> bool:
         pixels = sum(other.mask.size for other in group) + picture.mask.size
@@ -109,7 +120,8 @@ class Completion:
         request, timings = picture.request, picture.timings
         started = time.perf_counter()
         result = with_completed(picture.picture, completed, picture.mask)
-        content = encode(result, request.format, request.quality)
+        begun = picture.begun
+        content = begun.finish(result.pixels) if begun else encode(result, request.format, request.quality)
         timings["encode"] = time.perf_counter() - started
         key = f"results/{picture.work.job.id}"
         self._storage.put(key, content)
@@ -138,6 +150,7 @@ class _Picture:
     picture: Picture
     mask: np.ndarray
     """(H, W) bool, dilated."""
+    begun: PngBegun | None
     timings: dict[str, float] = field(default_factory=dict)
 
     def task(self) -> CompletionTask:

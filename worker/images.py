@@ -9,17 +9,18 @@ costs more than completing it. What is written carries no metadata.
 
 import io
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from worker.colour import UnknownRangeError, eight_bit, to_srgb
+from worker.colour import UnknownRangeError, eight_bit, is_srgb, to_srgb
 from worker.contracts import ImageFormat
-from worker.png import encode_png
+from worker.png import PngBegun, encode_png
 
 Mode = Literal["L", "LA", "RGB", "RGBA"]
 Box = tuple[int, int, int, int]
@@ -33,16 +34,16 @@ MEDIA_TYPES = {ImageFormat.PNG: "image/png", ImageFormat.JPEG: "image/jpeg", Ima
 _MODES: dict[int, Mode] = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _LONGEST_SIDE = {ImageFormat.JPEG: 65_500, ImageFormat.WEBP: 16_383}
 _THRESHOLD = 128
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
+    8: lambda pixels: np.rot90(pixels),
 }
-"""What undoes each EXIF orientation."""
+"""What undoes each EXIF orientation, on (H, W, C)."""
 _HEADER = struct.Struct("<4sBII")  # kind, channels, width, height
 _PICTURE, _MASK = b"IPX1", b"IPM1"
 
@@ -219,6 +220,17 @@ def check_fits(size: tuple[int, int], image_format: ImageFormat) -> None:
         )
 
 
+def begin_encoding(picture: Picture, image_format: ImageFormat, mask: np.ndarray) -> PngBegun | None:
+    """Write what will not change of a picture that is completed in `mask` (H, W) now, where the format allows it.
+
+    Its `finish` gives what `encode` would.
+    """
+    rows = np.flatnonzero(mask.any(axis=1))
+    if image_format is not ImageFormat.PNG or not rows.size:
+        return None
+    return PngBegun(picture.pixels, int(rows[0]), int(rows[-1]) + 1)
+
+
 def encode(picture: Picture, image_format: ImageFormat, quality: int = 95) -> bytes:
     """The bytes of `picture` without metadata. Raises FormatLimitError.
 
@@ -229,8 +241,12 @@ def encode(picture: Picture, image_format: ImageFormat, quality: int = 95) -> by
         return encode_png(picture.pixels)
     file = io.BytesIO()
     if image_format is ImageFormat.JPEG:
+        flat = _on_white(picture).pixels
         # 4:4:4 from 90 on: halved colour shows at the border of a hole.
-        _image(_on_white(picture).pixels).save(file, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2)
+        if flat.shape[2] == 3:
+            pixels = np.ascontiguousarray(flat)
+            return simplejpeg.encode_jpeg(pixels, quality, "RGB", "444" if quality >= 90 else "420", fastdct=False)
+        _image(flat).save(file, "JPEG", quality=quality)
     else:
         lossless = quality == 100
         # Method 0 takes a third of the default's time and comes out no larger on portraits.
@@ -283,21 +299,35 @@ def _decode(data: bytes, max_pixels: int, what: str) -> Picture:
         # MPO is what phones call a JPEG with a gain map or a second view behind it: its first frame is the photograph.
         if image.format != "MPO" and getattr(image, "is_animated", False):
             raise NotAnImageError(f"The {what} has several frames or pages. Send one of them on its own.")
-        image.load()
         # No profile for a mask: 50 % grey is 128 in the file, whatever it looks like on a screen.
         profile = image.info.get("icc_profile") if what == "image" and image.mode != "LAB" else None
-        turn = _TURNS.get(_orientation(image))
-        image = to_srgb(eight_bit(image), profile)
+        pixels = _photograph(image, data, profile)
+        if pixels is None:
+            image.load()
+            pixels = np.asarray(to_srgb(eight_bit(image), profile))
+        turn = _TURNS.get(_orientation(image))  # after loading: Pillow turns a TIFF itself
     except ImageError:
         raise
     except UnknownRangeError as error:
         raise NotAnImageError(f"The {what} cannot be read. {error}") from error
     except Exception as error:  # Pillow's readers raise whatever a contradiction in a file leads to
         raise DamagedImageError(_damaged(image.format, what)) from error
-    if turn is not None:
-        image = image.transpose(turn)
-    pixels = np.asarray(image)
-    return Picture(pixels[..., None] if pixels.ndim == 2 else pixels)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    return Picture(pixels if turn is None else np.ascontiguousarray(turn(pixels)))
+
+
+def _photograph(image: Image.Image, data: bytes, profile: bytes | None) -> np.ndarray | None:
+    """(H, W, 3) uint8 of an ordinary photograph: JPEG in sRGB. None where Pillow has to look at it.
+
+    The same decoder as Pillow's, so the same pixels, but straight into the array: 37 ms instead of 90 for 12 megapixels.
+    """
+    if image.format not in ("JPEG", "MPO") or image.mode != "RGB" or not is_srgb(profile, image.mode):
+        return None
+    width, height = image.size
+    try:
+        return simplejpeg.decode_jpeg(data, "RGB", strict=True, buffer=np.empty((height, width, 3), np.uint8))
+    except ValueError:  # whether it is damaged beyond use, Pillow says
+        return None
 
 
 def _open(data: bytes, max_pixels: int, what: str) -> Image.Image:

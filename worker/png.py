@@ -9,7 +9,10 @@ Every decoder reads the result: it is ordinary PNG (https://www.w3.org/TR/png-3/
 
 import os
 import struct
-from concurrent.futures import ThreadPoolExecutor
+import sys
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 from isal import isal_zlib
@@ -24,19 +27,48 @@ _ADLER_MODULUS = 65521
 
 def encode_png(pixels: np.ndarray) -> bytes:
     """PNG of `pixels`: (H, W, C) uint8, C = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA; same input, same bytes."""
+    return _encode(pixels, {})
+
+
+class PngBegun:
+    """A PNG of a picture whose rows `top` to `bottom` are not known yet; the others are written meanwhile.
+
+    That happens in the gaps that the network leaves on the processor, so most of a large picture costs no time.
+    """
+
+    def __init__(self, pixels: np.ndarray, top: int, bottom: int) -> None:
+        rows = _rows(pixels)
+        # The row below the unknown ones is stored as its difference to the last of them.
+        known = [span for span in _spans(pixels) if span[1] <= top or span[0] > bottom]
+        self._strips = {span: _background().submit(_deflate, rows, *span) for span in known}
+
+    def finish(self, pixels: np.ndarray) -> bytes:
+        """The bytes that `encode_png` gives for `pixels`, which is the picture as it was but for the unknown rows."""
+        # What has not been begun by now is not left to a thread that gives way to everybody.
+        return _encode(pixels, {span: strip for span, strip in self._strips.items() if not strip.cancel()})
+
+
+Span = tuple[int, int]
+"""Rows from, to."""
+
+Strip = tuple[bytes, int]
+"""Deflated rows, and the checksum of what they expand to."""
+
+
+def _encode(pixels: np.ndarray, begun: "dict[Span, Future[Strip]]") -> bytes:
     height, width, channels = pixels.shape
-    rows = pixels.reshape(height, width * channels)
-    strip_rows = max(1, _STRIP_BYTES // (1 + width * channels))
-    tops = range(0, height, strip_rows)
-    if len(tops) == 1:
-        strips = [_deflate(rows, 0, height)]
+    rows, spans = _rows(pixels), _spans(pixels)
+    missing = [span for span in spans if span not in begun]
+    if len(missing) == 1:
+        written = {missing[0]: _deflate(rows, *missing[0])}
     else:
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            strips = list(pool.map(lambda top: _deflate(rows, top, min(height, top + strip_rows)), tops))
+            written = dict(zip(missing, pool.map(lambda span: _deflate(rows, *span), missing), strict=True))
+    strips = [written[span] if span in written else begun[span].result() for span in spans]
     # A zlib stream is a header, raw deflate blocks, and the checksum of what they expand to.
     checksum = 1
-    for top, (_, adler) in zip(tops, strips, strict=True):
-        checksum = _join_adler(checksum, adler, (min(height, top + strip_rows) - top) * (1 + rows.shape[1]))
+    for (top, bottom), (_, adler) in zip(spans, strips, strict=True):
+        checksum = _join_adler(checksum, adler, (bottom - top) * (1 + rows.shape[1]))
     bodies = [body for body, _ in strips]
     bodies[0] = b"\x78\x01" + bodies[0]
     bodies[-1] += struct.pack(">I", checksum)
@@ -45,11 +77,30 @@ def encode_png(pixels: np.ndarray) -> bytes:
     return b"".join([_SIGNATURE, *(part for chunk in chunks for part in chunk)])
 
 
-def _deflate(rows: np.ndarray, top: int, bottom: int) -> tuple[bytes, int]:
-    """Rows `top` to `bottom` of (H, W * C) as raw deflate blocks, and the checksum of what they expand to.
+def _rows(pixels: np.ndarray) -> np.ndarray:
+    return pixels.reshape(pixels.shape[0], -1)
 
-    The blocks end on a byte boundary, so that strips may be joined.
-    """
+
+def _spans(pixels: np.ndarray) -> list[Span]:
+    """The strips of a picture."""
+    height, width, channels = pixels.shape
+    step = max(1, _STRIP_BYTES // (1 + width * channels))
+    return [(top, min(height, top + step)) for top in range(0, height, step)]
+
+
+@cache
+def _background() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "png", initializer=_give_way)
+
+
+def _give_way() -> None:
+    """Have this thread run when no other wants to (Linux; elsewhere it is a thread like others)."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+
+
+def _deflate(rows: np.ndarray, top: int, bottom: int) -> Strip:
+    """Rows `top` to `bottom` of (H, W * C) as raw deflate blocks, on a byte boundary, so that strips may be joined."""
     filtered = _filter_up(rows, top, bottom).reshape(-1).data
     deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, -isal_zlib.MAX_WBITS)
     end = isal_zlib.Z_FINISH if bottom == len(rows) else isal_zlib.Z_SYNC_FLUSH

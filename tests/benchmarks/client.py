@@ -42,7 +42,10 @@ class Answer:
 def form(path: str, files: dict[str, bytes], **fields: str) -> Request:
     """`POST` of a multipart form."""
     boundary = uuid4().hex
-    parts = [f'Content-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + text.encode() for name, text in fields.items()]
+    parts = [
+        f'Content-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + text.encode()
+        for name, text in fields.items()
+    ]
     for name, content in files.items():
         disposition = f'Content-Disposition: form-data; name="{name}"; filename="{name}"\r\n\r\n'
         parts.append(disposition.encode() + content)
@@ -124,7 +127,9 @@ def closed_loop(address: str, requests: Callable[[int], Request], clients: int, 
     return Load(answers)
 
 
-def open_loop(address: str, requests: Callable[[int], Request], per_second: float, total: int, clients: int = 64) -> Load:
+def open_loop(
+    address: str, requests: Callable[[int], Request], per_second: float, total: int, clients: int = 64
+) -> Load:
     """Requests that come as people do, at random times, whether or not the service keeps up; the same times each run."""
     gaps = np.random.default_rng(0).exponential(1 / per_second, total)
     start = time.perf_counter()

@@ -74,7 +74,9 @@ def print_table(title: str, figures: Sequence[Figure]) -> None:
     for figure in figures:
         own = figure.baseline == figure.name
         value = f"{figure.value:.1f}" if figure.value >= 10 else f"{figure.value:.2f}"
-        table.add_row(figure.name, value, figure.unit, "" if own else figure.baseline, "" if own else f"{figure.ratio:.2f}")
+        table.add_row(
+            figure.name, value, figure.unit, "" if own else figure.baseline, "" if own else f"{figure.ratio:.2f}"
+        )
     Console(width=None if Console().is_terminal else 140).print(table)
 
 

@@ -24,6 +24,7 @@ from worker.images import (
     NotAnImageError,
     Picture,
     TooLargeError,
+    begin_encoding,
     decode_image,
     decode_mask,
     encode,
@@ -113,6 +114,19 @@ class TestRoundTrip:
         assert once == again
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(once))), pixels)
 
+    @pytest.mark.parametrize(("top", "bottom"), [(0, 1), (0, 900), (349, 350), (350, 351), (899, 900), (100, 101)])
+    @pytest.mark.parametrize("mode", [1, 2, 3, 4])
+    def test_a_png_begun_before_its_hole_is_known_is_the_same_png(self, top: int, bottom: int, mode: int) -> None:
+        """Wherever the hole lies: the bytes are those of the finished picture, none of what was in the hole before."""
+        before = RNG.integers(0, 256, (900, 3000 // mode, mode), np.uint8)
+        mask = np.zeros(before.shape[:2], bool)
+        mask[top:bottom, 5:9] = True
+        after = before.copy()
+        after[top:bottom, 5:9] ^= 0xFF
+        begun = begin_encoding(Picture(before), ImageFormat.PNG, mask)
+        assert begun is not None
+        assert begun.finish(after) == encode(Picture(after), ImageFormat.PNG)
+
     def test_nothing_but_pixels_is_written(self) -> None:
         """No EXIF, no text, no profile of the upload comes out again."""
         exif = Image.Exif()
@@ -137,6 +151,16 @@ class TestRoundTrip:
 
 class TestKinds:
     """Formats, modes and depths."""
+
+    @pytest.mark.parametrize("options", [{"subsampling": 0}, {"subsampling": 2, "progressive": True}, {"quality": 20}])
+    @pytest.mark.parametrize("format", ["JPEG", "MPO"])
+    def test_a_photograph_is_read_to_the_pixels_that_pillow_gives(self, format: str, options: dict[str, Any]) -> None:
+        """The quicker way to a JPEG's pixels is no other way to other pixels, with an sRGB profile or none."""
+        image = noise("RGB", (203, 101)).resize((403, 207), Image.Resampling.BICUBIC)
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        for profiled in ({}, {"icc_profile": profile}):
+            upload = save(image, format, **options, **profiled)
+            assert np.array_equal(decode(upload).pixels, np.asarray(Image.open(io.BytesIO(upload))))
 
     @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "AVIF", "GIF"])
     def test_each_format_is_read(self, format: str) -> None:
