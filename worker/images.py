@@ -244,8 +244,8 @@ def encode(picture: Picture, image_format: ImageFormat, quality: int = 95) -> by
         flat = _on_white(picture).pixels
         # 4:4:4 from 90 on: halved colour shows at the border of a hole.
         if flat.shape[2] == 3:
-            pixels = np.ascontiguousarray(flat)
-            return simplejpeg.encode_jpeg(pixels, quality, "RGB", "444" if quality >= 90 else "420", fastdct=False)
+            colour = "444" if quality >= 90 else "420"
+            return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(flat), quality, "RGB", colour, fastdct=False))
         _image(flat).save(file, "JPEG", quality=quality)
     else:
         lossless = quality == 100
@@ -319,13 +319,16 @@ def _decode(data: bytes, max_pixels: int, what: str) -> Picture:
 def _photograph(image: Image.Image, data: bytes, profile: bytes | None) -> np.ndarray | None:
     """(H, W, 3) uint8 of an ordinary photograph: JPEG in sRGB. None where Pillow has to look at it.
 
-    The same decoder as Pillow's, so the same pixels, but straight into the array: 37 ms instead of 90 for 12 megapixels.
+    Pillow's own decoder, so the same pixels, but straight into the array: 37 ms instead of 90 for 12 megapixels.
     """
     if image.format not in ("JPEG", "MPO") or image.mode != "RGB" or not is_srgb(profile, image.mode):
         return None
     width, height = image.size
     try:
-        return simplejpeg.decode_jpeg(data, "RGB", strict=True, buffer=np.empty((height, width, 3), np.uint8))
+        out: np.ndarray = simplejpeg.decode_jpeg(
+            data, "RGB", strict=True, buffer=np.empty((height, width, 3), np.uint8)
+        )
+        return out
     except ValueError:  # whether it is damaged beyond use, Pillow says
         return None
 

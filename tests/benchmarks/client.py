@@ -130,7 +130,7 @@ def closed_loop(address: str, requests: Callable[[int], Request], clients: int, 
 def open_loop(
     address: str, requests: Callable[[int], Request], per_second: float, total: int, clients: int = 64
 ) -> Load:
-    """Requests that come as people do, at random times, whether or not the service keeps up; the same times each run."""
+    """Requests that come as people do, at random times, however far behind the service is; the same times each run."""
     gaps = np.random.default_rng(0).exponential(1 / per_second, total)
     start = time.perf_counter()
     arrivals: queue.SimpleQueue[tuple[int, float] | None] = queue.SimpleQueue()
