@@ -12,6 +12,7 @@ import uvicorn
 
 from app.exposure import ExposureError, check_exposure
 from app.main import create_app
+from app.server import Server
 from app.settings import ApiSettings, SettingsError
 from app.supervisor import TakenError, listen
 from worker.logs import configure_logs
@@ -43,7 +44,7 @@ def serve_on(listener: socket.socket, settings: ApiSettings) -> None:
         timeout_graceful_shutdown=_FINISH_SECONDS,
         server_header=False,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import anyio
 import httpx
@@ -12,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.main import create_app
+from app.server import Server
 from app.settings import ApiSettings, SettingsError
 from app.supervisor import listen
 from tests.app.conftest import FakeWorker
@@ -32,7 +34,7 @@ def settings() -> ApiSettings:
 @pytest.fixture
 def served(app: FastAPI) -> Iterator[tuple[str, int]]:
     """Where a real server listens: only there do connections have buffers that fill."""
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
+    server = Server(uvicorn.Config(app, log_level="critical"), silent_seconds=1)
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -97,6 +99,20 @@ class TestSlowClients:
         request = "POST /nowhere HTTP/1.1\nHost: localhost\nContent-Length: 9999\nExpect: 100-continue\n\n"
         assert connect(served, request).recv(100).startswith(b"HTTP/1.1 404")
         assert time.monotonic() - started < 0.4
+
+    async def test_headers_that_never_end_are_given_up(self, served: tuple[str, int]) -> None:
+        """The first or a later request's, silent or byte by byte; who asks now and then keeps its connection."""
+        whole = "GET /healthz HTTP/1.1\nHost: localhost\n\n"
+        silent, first, second, busy = (connect(served, text) for text in ("", "GET / HT", whole, whole))
+        for _ in range(25):
+            await anyio.sleep(0.1)
+            for connection, piece in ((first, b"x"), (second, b"x"), (busy, whole.replace("\n", "\r\n").encode())):
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    connection.sendall(piece)
+        assert read_all(silent) == read_all(first) == b""
+        assert read_all(second).count(b"200 OK") == 1
+        busy.shutdown(socket.SHUT_WR)
+        assert read_all(busy).count(b"200 OK") == 26
 
     async def test_a_reader_that_stops_is_given_up(
         self, served: tuple[str, int], ledger: Ledger, storage: Storage, form: Form

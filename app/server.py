@@ -1,0 +1,34 @@
+"""The HTTP server: uvicorn, that waits for nobody's headers for ever."""
+
+import time
+from typing import Any, Final
+
+import uvicorn
+
+_TICKS_PER_LOOK: Final = 10  # uvicorn ticks ten times a second
+
+
+class Server(uvicorn.Server):
+    """Closes connections that bring no whole request for `silent_seconds`: uvicorn itself waits for ever for the first
+    one, and for one that comes byte by byte."""
+
+    def __init__(self, config: uvicorn.Config, silent_seconds: float = 15) -> None:
+        super().__init__(config)
+        self._silent_seconds = silent_seconds
+        self._silent_since: dict[tuple[Any, Any], float] = {}
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn's own, and a look around."""
+        if counter % _TICKS_PER_LOOK == 0:
+            self._close_silent()
+        return await super().on_tick(counter)
+
+    def _close_silent(self) -> None:
+        now, silent = time.monotonic(), {}
+        for connection in self.server_state.connections:
+            request = getattr(connection, "cycle", None)  # the one that it last brought
+            if request is None or request.response_complete:
+                since = silent[connection, request] = self._silent_since.get((connection, request), now)
+                if now - since > self._silent_seconds:
+                    connection.transport.close()
+        self._silent_since = silent
