@@ -26,7 +26,7 @@ from worker.storage import MissingObjectError
 from worker.trace import current
 
 POLL_AFTER_SECONDS = 1
-_PIECE_BYTES = 256 << 10
+_PIECE_BYTES = 1 << 20
 _LONGEST_DEADLINE = 7 * 24 * 3600
 _WAIT = re.compile(r"wait\s*=\s*\"?([0-9]{1,9})\"?")
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "application/zip": "zip"}
