@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from app.headers import HEADERS
+from app.sentences import name_of, sentence, shown
 from models.catalog import UnknownModelError
 from worker.connection import OUTAGES
 from worker.contracts import Failure
@@ -33,9 +34,6 @@ from worker.ledger import IdempotencyConflictError, QueueFullError, UnknownJobEr
 
 MEDIA_TYPE = "application/problem+json"
 TYPES = "urn:inpaint:problem:"
-
-_MISSING = "Field required"
-"""Pydantic's sentence."""
 
 log = logging.getLogger(__name__)
 
@@ -134,10 +132,28 @@ def bad_parameter(detail: str, **more: Any) -> ProblemError:
 
 def _form_hint(request: Request) -> str:
     """For who sent a body of another kind than the call reads: then everything is missing, and that is why."""
-    sent = request.headers.get("content-type", "nothing").partition(";")[0]
+    sent = request.headers.get("content-type", "").partition(";")[0].strip() or "nothing"
     if request.url.path.rpartition("/inpaint")[1] and sent != "multipart/form-data":
-        return f" The body was sent as {sent}: send a form (multipart/form-data), as `curl -F image=@photo.jpg` does."
+        what = shown(sent)
+        return f" The body was sent as {what}: send a form (multipart/form-data), as `curl -F image=@photo.jpg` does."
     return ""
+
+
+_UNREADABLE = {
+    "There was an error parsing the body": "The body cannot be read: send JSON in UTF-8, not too deeply nested.",
+    "Invalid multipart data.": "The form cannot be read: its parts do not fit the boundary in Content-Type. Leave both "
+    "to the library that makes the form; set no Content-Type of your own.",
+    "Missing boundary in multipart.": "Content-Type names no boundary. Leave it to the library that makes the form; "
+    "set no Content-Type of your own.",
+    'The Content-Disposition header field "name" must be provided.': "A part of the form has no name. Each part needs "
+    '`Content-Disposition: form-data; name="..."`.',
+    "Part exceeded maximum size of 4KB.": "A field may have 4 kB. Send pictures as files: parts with a file name.",
+}
+"""What FastAPI and Starlette say of a body that they cannot take apart, and what helps."""
+
+
+def _unreadable(detail: str) -> str:
+    return _UNREADABLE.get(detail, detail if detail.endswith(".") else f"{detail}.")
 
 
 def install(app: FastAPI) -> None:
@@ -201,18 +217,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [
-            {"in": str(item["loc"][0]), "name": ".".join(map(str, item["loc"][1:])), "message": item["msg"]}
-            for item in error.errors()
-        ]
-        detail = "; ".join(
-            f"`{item['name'] or item['in']}` is missing"
-            if item["message"] == _MISSING
-            else f"`{item['name'] or item['in']}`: {item['message'][:1].lower()}{item['message'][1:]}"
-            for item in errors
-        )
-        expected = _form_hint(request)
-        return problem_response(bad_parameter(f"{detail}.{expected} /docs lists what each call takes.", errors=errors))
+        found = [(item["loc"][0], name_of(item), sentence(item)) for item in error.errors()]
+        errors = [{"in": str(place), "name": name, "message": says} for place, name, says in found]
+        detail = f"{'; '.join(says for *_, says in found)}.{_form_hint(request)} /docs lists what each call takes."
+        return problem_response(bad_parameter(detail, errors=errors))
 
     @app.exception_handler(UploadTooLargeError)
     async def upload(_: Request, error: UploadTooLargeError) -> JSONResponse:
@@ -224,9 +232,11 @@ def install(app: FastAPI) -> None:
         kind = title.lower().replace(" ", "-")
         detail = error.detail
         if error.status_code == 404 and detail == title:
-            detail = f"There is nothing at {request.url.path}. /docs lists what there is."
+            detail = f"There is nothing at {shown(request.url.path)}. /docs lists what there is."
         elif error.status_code == 405 and detail == title:
-            detail = f"{request.url.path} does not take {request.method}. /docs lists what it takes."
+            detail = f"{shown(request.url.path)} does not take {request.method}. /docs lists what it takes."
+        elif error.status_code == 400 and isinstance(detail, str):
+            detail = _unreadable(detail) + _form_hint(request)
         return problem_response(ProblemError(error.status_code, kind, title, detail, error.headers))
 
     @app.exception_handler(Exception)

@@ -138,7 +138,7 @@ def _marked(picture: Picture, size: tuple[int, int]) -> np.ndarray:
     if picture.size != size:
         turned = ""
         if picture.size == size[::-1]:
-            turned = " The image was turned upright by its EXIF orientation; turn the mask the same way."
+            turned = " A picture is turned upright by its EXIF orientation first: turn the mask the same way."
         raise MaskSizeError(
             f"The mask is {_times(picture.size)} but the image is {_times(size)}. "
             f"Send a mask with exactly the image's width and height.{turned}"
@@ -347,7 +347,7 @@ def _open(data: bytes, max_pixels: int, what: str) -> Image.Image:
     except UnidentifiedImageError as error:
         raise NotAnImageError(_not_an_image(data, what)) from error
     except Exception as error:  # as in `_decode`
-        raise DamagedImageError(_damaged("picture", what)) from error
+        raise DamagedImageError(_damaged("a picture", what)) from error
     width, height = image.size
     if width * height > max_pixels:
         raise TooLargeError(
@@ -391,7 +391,7 @@ def _not_an_image(data: bytes, what: str) -> str:
 
 
 def _damaged(name: str | None, what: str) -> str:
-    return f"The file sent as {what} begins as a {name} but is damaged or breaks off. Save it anew, or upload it again."
+    return f"The file sent as {what} begins as {name} but is damaged or breaks off. Save it anew, or upload it again."
 
 
 def _times(size: tuple[int, int]) -> str:

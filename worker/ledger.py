@@ -39,7 +39,7 @@ CHANNEL: Final = "jobs"
 
 _PREFIX: Final = "inpaint:"
 _SCRIPT: Final = Path(__file__).with_name("ledger.lua").read_text()
-_EVENT_ID: Final = re.compile(r"\d{1,20}(-\d{1,20})?")
+_EVENT_ID: Final = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?")  # below 2**64
 _BLOCK_AT_MOST_MS: Final = 4000  # below the client's socket timeout
 _RETRY_AFTER_AT_MOST: Final = 60
 

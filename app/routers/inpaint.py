@@ -1,9 +1,11 @@
 """`POST /inpaint`: an image and a hole in, the completed picture out."""
 
 import hashlib
+import inspect
 import json
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import uuid4
@@ -29,6 +31,7 @@ from app.jobs import (
 )
 from app.openapi import problems
 from app.schemas import JobView
+from app.sentences import shown
 from worker.contracts import Blend, ImageFormat, InpaintRequest, Job, Strategy
 from worker.images import (
     Box,
@@ -169,9 +172,24 @@ def read_form(
 def _read_box(text: str) -> Box:
     match = _BOX.fullmatch(text)
     if match is None:
-        raise bad_parameter(f"box={text[:40]!r} is not `x,y,width,height` in whole pixels, e.g. box=120,80,64,64.")
+        raise bad_parameter(f"box={shown(text)} is not `x,y,width,height` in whole pixels, e.g. box=120,80,64,64.")
     x, y, width, height = (int(number) for number in match.groups())
     return x, y, width, height
+
+
+_FIELDS = tuple(inspect.signature(read_form).parameters)
+
+
+async def check_fields(request: Request) -> None:
+    """Refuses what would be overlooked: a field that there is not, and one that is sent twice."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return  # `image` is missing then, and that is said
+    sent = Counter(name for name, _ in (await request.form()).multi_items())
+    for name, count in sent.items():
+        if name not in _FIELDS:
+            raise bad_parameter(f"`{shown(name)}` is no field of this form. Fields: {', '.join(_FIELDS)}.")
+        if count > 1 and name != "box":
+            raise bad_parameter(f"`{name}` was sent {count} times. Send it once; only `box` may be repeated.")
 
 
 OptionsDep = Annotated[Options, Depends(read_form)]
@@ -183,6 +201,7 @@ OptionsDep = Annotated[Options, Depends(read_form)]
     description=_DESCRIPTION,
     responses=_RESPONSES,
     response_class=Response,
+    dependencies=[Depends(check_fields)],
 )
 async def inpaint(
     request: Request,
@@ -217,6 +236,7 @@ async def inpaint(
     "key behind yours, and is found by either.",
     responses=_RESPONSES,
     response_class=Response,
+    dependencies=[Depends(check_fields)],
 )
 async def inpaint_as(
     request: Request,

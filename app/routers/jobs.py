@@ -114,7 +114,7 @@ async def follow_job(
     clients: ClientsDep,
     job: JobDep,
     last_event_id: Annotated[
-        str, Header(pattern=r"^[0-9]{1,20}(-[0-9]{1,20})?$", description="Only what came after this event.")
+        str, Header(pattern=r"^[0-9]{1,19}(-[0-9]{1,19})?$", description="Only what came after this event.")
     ] = "0",
 ) -> Response:
     """From the beginning, or after `Last-Event-ID`. A browser's `EventSource` reconnects by itself and is told `204`

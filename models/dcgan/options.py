@@ -8,7 +8,7 @@ from models.training.options import GanOptions
 class DcganOptions(GanOptions):
     """How a DCGAN is trained."""
 
-    batch_size: int = Field(default=128, ge=1, description="Pictures per step and process.")
+    batch_size: int = Field(default=128, ge=1, le=65_536, description="Pictures per step and process.")
     width: int = Field(default=64, ge=4, le=256, description="Channels at 32x32; they double as the side halves.")
     mirror: bool = Field(default=False, description="Show mirror images as often as the pictures themselves.")
     name: str = Field(

@@ -13,9 +13,9 @@ from models.training.errors import OptionsError
 class Options(BaseModel):
     """How a run is made; a family adds its own fields. Unchangeable, and saved beside the run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    batch_size: int = Field(default=16, ge=1, description="Pictures per step and process.")
+    batch_size: int = Field(default=16, ge=1, le=65_536, description="Pictures per step and process.")
     seed: int = Field(default=0, ge=0, lt=2**31, description="Same seed, same data, same machine: same weights.")
     device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads of one process; torch's choice if unset.")

@@ -8,7 +8,7 @@ from models.training.options import GanOptions
 class VanillaGanOptions(GanOptions):
     """How a vanilla GAN is trained."""
 
-    batch_size: int = Field(default=100, ge=1, description="Pictures per step and process.")
+    batch_size: int = Field(default=100, ge=1, le=65_536, description="Pictures per step and process.")
     epochs: float = Field(default=200, gt=0, description="Times each training picture is shown.")
     beta1: float = Field(default=0.9, ge=0, lt=1, description="Adam's first decay.")
     name: str = Field(

@@ -106,7 +106,7 @@ async def test_a_mask_that_marks_nothing_is_refused(client: httpx.AsyncClient, f
         ({"box": "1,2,3"}, "x,y,width,height"),
         ({"box": "1,2,3,4"}, "not both"),
         ({"box": ["1,1,1,1"] * 300}, "256 boxes"),
-        ({"box": "9" * 6000}, "size"),
+        ({"box": "9" * 6000}, "4 kB"),
     ],
 )
 async def test_a_parameter_that_makes_no_sense_is_named(

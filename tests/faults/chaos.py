@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import random
-import socket
 import tempfile
 import time
 from collections import Counter
@@ -29,6 +28,7 @@ from rich.table import Table
 from tests.e2e.service import Service
 from tests.faults.audit import Audit, Books, examine
 from tests.faults.clients import Clients, Manner, Order, Outcome, Sample, make_samples
+from tests.faults.ports import free_port
 from tests.faults.victims import Victims, choose, peak_memory
 from tests.models.training.pictures import write_pictures
 from worker.settings import WorkerSettings
@@ -76,7 +76,7 @@ class Chaos:
         for split, count in (("train", 12), ("val", 2)):
             write_pictures(data / "faces" / split, count)
         (data / "datasets.toml").write_text('faces = "faces"\n')
-        port = _free_port()
+        port = free_port()
         self.victims = Victims(lambda: Service(data, port))
         self.url = self.victims.service.wait_until_ready()
         self._settings = WorkerSettings(redis_url=f"unix://{self.victims.service.socket}?db=0", data_dir=data)
@@ -245,11 +245,6 @@ def _tell(console: Console, number: int, found: Round) -> None:
 def _portions(orders: list[Order], count: int) -> Iterator[list[Order]]:
     for number in range(count):
         yield orders[len(orders) * number // count : len(orders) * (number + 1) // count]
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def main() -> int:
