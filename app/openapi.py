@@ -12,6 +12,8 @@ Fills holes in pictures (GLCIC, SIGGRAPH 2017) and draws pictures from trained g
 * **Jobs**: what takes longer is a job. `Prefer: respond-async` gives its id at once; follow it at `/jobs/{id}`.
 * **Errors** are `application/problem+json` (RFC 9457): `type` for programs, `detail` says what to send instead.
 * **Again without fear**: with `PUT /inpaint/{id}` or an `Idempotency-Key`, a request that is repeated runs once.
+* **Limits**: `Cancel-After: N` fails a job that has not ended N seconds later. `429` says in `Retry-After` when to come
+  back; where the operator limits calls, `RateLimit` says how many are left.
 * **Keys**: where the operator has set some, send `Authorization: Bearer KEY`. A key of scope `use` completes, draws and
   reads; `train` also trains and puts weights into service; `metrics` reads `/metrics` alone.
 """
