@@ -193,6 +193,17 @@ local function relief(queue)
   return total / #ends * redis.call('ZCARD', queued_key(queue)) / 4
 end
 
+-- False, or seconds until there may be room for another job. One of several owners may have as many waiting as there are
+-- places left, so that there is one for who comes next.
+local function refusal(queue, owner, limit)
+  local free = tonumber(limit) - redis.call('ZCARD', queued_key(queue))
+  if free > 0 and (owner == '' or redis.call('ZCARD', queued_key(queue, owner)) < free) then
+    return false
+  end
+  count(1, 'refused', queue)
+  return stamp(relief(queue))
+end
+
 -- Where the time of a job that succeeded went, how many pictures it made, and how many jobs ran together with it.
 local function measure_success(id, result, batch)
   local values = redis.call('HMGET', job_key(id), 'kind', 'created_at', 'started_at', 'request')
@@ -295,11 +306,9 @@ function commands.submit(id, queue, kind, owner, fingerprint, trace, request, li
     end
     return { 'existing', record(id) }
   end
-  -- One of several owners may have as many waiting as there are places left, so that there is one for who comes next.
-  local free = tonumber(limit) - redis.call('ZCARD', queued_key(queue))
-  if free <= 0 or (owner ~= '' and redis.call('ZCARD', queued_key(queue, owner)) >= free) then
-    count(1, 'refused', queue)
-    return { 'full', stamp(relief(queue)) }
+  local full = refusal(queue, owner, limit)
+  if full then
+    return { 'full', full }
   end
   local seq = redis.call('INCR', PREFIX .. 'sequence')
   redis.call('HSET', job_key(id), 'id', id, 'queue', queue, 'kind', kind, 'owner', owner, 'fingerprint', fingerprint,
@@ -314,6 +323,8 @@ function commands.submit(id, queue, kind, owner, fingerprint, trace, request, li
   add_event(id, 'queued')
   return { 'new', record(id) }
 end
+
+commands.full = refusal
 
 -- A queued job whose time is over ends when somebody looks at it, be there a worker or not.
 function commands.get(id)

@@ -51,9 +51,9 @@ class UnknownJobError(LookupError):
 class QueueFullError(RuntimeError):
     """As many jobs wait as may; try again after `retry_after` seconds."""
 
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(f"The queue is full. Try again in {retry_after} s.")
-        self.retry_after = retry_after
+    def __init__(self, seconds: float) -> None:
+        self.retry_after = min(_RETRY_AFTER_AT_MOST, max(1, math.ceil(seconds)))
+        super().__init__(f"The queue is full. Try again in {self.retry_after} s.")
 
 
 class IdempotencyConflictError(RuntimeError):
@@ -168,8 +168,14 @@ class Ledger:
             case "conflict":
                 raise IdempotencyConflictError(f"Job '{job_id}' exists already and was another request.")
             case "full":
-                raise QueueFullError(min(_RETRY_AFTER_AT_MOST, max(1, math.ceil(float(answer[1])))))
+                raise QueueFullError(float(answer[1]))
         return _job(answer[1])
+
+    def check_room(self, queue: str, owner: str = "") -> None:
+        """Raises QueueFullError where `submit` would now: before anything is made ready for a job that is refused."""
+        seconds = self._run("full", queue, owner, self._limit)
+        if seconds:
+            raise QueueFullError(float(seconds))
 
     def get(self, job_id: str) -> Job:
         """Raises UnknownJobError."""

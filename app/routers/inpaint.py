@@ -32,7 +32,7 @@ from app.jobs import (
 from app.openapi import problems
 from app.schemas import JobView
 from app.sentences import shown
-from worker.contracts import Blend, ImageFormat, InpaintRequest, Job, Strategy
+from worker.contracts import INFERENCE_QUEUE, Blend, ImageFormat, InpaintRequest, Job, Strategy
 from worker.images import (
     Box,
     check_fits,
@@ -270,6 +270,7 @@ async def _complete(request: Request, clients: Clients, order: Order, job_id: st
         fingerprint = await run_in_threadpool(_fingerprint, order.options)
         job = await run_in_threadpool(_find, clients, job_id, order.owner, fingerprint)
     if job is None:
+        await run_in_threadpool(clients.ledger.check_room, INFERENCE_QUEUE, order.owner)
         inputs = await anyio.to_thread.run_sync(_prepare, clients, order.options, job_id, limiter=clients.decoding)
         job = await run_in_threadpool(_accept, clients, job_id, inputs, order, fingerprint)
     before = {"decode": time.perf_counter() - start}

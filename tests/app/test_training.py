@@ -91,6 +91,8 @@ async def test_a_run_from_order_to_end(
         ({"overrides": {"learning_rate": 1}}, "There is no option learning_rate"),
         ({"overrides": {"lr": "fast"}}, "lr: Input should be a valid number"),
         ({"overrides": {"device": "cuda:7"}}, "operator's choice"),
+        ({"overrides": {"init": "/etc/passwd"}}, "init: String should match"),
+        ({"overrides": {"name": "../../weights"}}, "name: String should match"),
         ({"overrides": {"sizes": [64]}}, "one entry per stage"),
         ({"preset": "gpu"}, "preset"),
         ({"family": "vae"}, "family"),
@@ -146,6 +148,17 @@ async def test_cancel_and_resume(client: httpx.AsyncClient, ledger: Ledger) -> N
     ledger.fail(second, Failure(type="internal", detail="The disk is full."))
     failed = (await client.get(f"/training-runs/{run}")).json()
     assert (failed["state"], failed["failure"]["detail"]) == ("failed", "The disk is full.")
+
+
+async def test_a_run_may_have_a_deadline(client: httpx.AsyncClient, ledger: Ledger) -> None:
+    """`Cancel-After`, when it begins and again when it is resumed: each job has its own."""
+    headers = {"Cancel-After": "3600"}
+    run = (await client.post("/training-runs", json=ORDER, headers=headers)).json()["id"]
+    await client.post(f"/training-runs/{run}/cancel")
+    resumed = (await client.post(f"/training-runs/{run}/resume", headers=headers)).json()
+    for job in (ledger.get(run), ledger.get(resumed["links"]["job"].rpartition("/")[2])):
+        assert job.deadline is not None
+        assert abs(job.deadline - job.created_at - 3600) < 0.01
 
 
 async def test_a_finished_run_is_not_resumed(

@@ -79,8 +79,11 @@ class TestSubmit:
         with pytest.raises(QueueFullError) as refusal:
             submit()
         assert 1 <= refusal.value.retry_after <= 60
+        with pytest.raises(QueueFullError):
+            ledger.check_room(INFERENCE_QUEUE)
         submit(TRAINING)
         leased(ledger, jobs[0])
+        ledger.check_room(INFERENCE_QUEUE)
         submit()
 
     def test_many_at_once_never_exceed_the_limit(self, ledger: Ledger) -> None:
