@@ -16,6 +16,7 @@ from app.watcher import JobWatcher
 from models.catalog import Catalog
 from worker.contracts import Job
 from worker.ledger import Ledger
+from worker.runs import Runs
 from worker.settings import WorkerSettings
 from worker.storage import Storage
 
@@ -29,6 +30,7 @@ class Clients:
     ledger: Ledger
     storage: Storage
     catalog: Catalog
+    runs: Runs
     watcher: JobWatcher
     publish: Callable[[Job], None]
     """Sends a job's id to its queue; a message that is lost is sent again by the sweeper."""

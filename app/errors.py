@@ -30,7 +30,8 @@ from worker.images import (
     NotAnImageError,
     TooLargeError,
 )
-from worker.ledger import IdempotencyConflictError, QueueFullError, UnknownJobError
+from worker.ledger import IdempotencyConflictError, QueueFullError, StorageFullError, UnknownJobError
+from worker.storage import StorageUnavailableError
 
 MEDIA_TYPE = "application/problem+json"
 TYPES = "urn:inpaint:problem:"
@@ -196,6 +197,33 @@ def install(app: FastAPI) -> None:
                 "Too many jobs are waiting",
                 "Nothing was accepted. Send the request again after the time in Retry-After.",
                 retry_after(error.retry_after),
+            )
+        )
+
+    @app.exception_handler(StorageFullError)
+    async def no_room(_: Request, __: StorageFullError) -> JSONResponse:
+        return problem_response(
+            ProblemError(
+                507,
+                "storage-full",
+                "The service's storage is full",
+                "Nothing was accepted. Old results are removed to make room: send the request again after the time in "
+                "Retry-After. Whoever runs the service can raise STORAGE_QUOTA_BYTES, lower RESULT_TTL_SECONDS, or "
+                "free the disk.",
+                retry_after(15),
+            )
+        )
+
+    @app.exception_handler(StorageUnavailableError)
+    async def storage_away(_: Request, error: StorageUnavailableError) -> JSONResponse:
+        log.warning("%s", error)
+        return problem_response(
+            ProblemError(
+                503,
+                "storage-unavailable",
+                "The storage cannot be reached",
+                "What was asked for was not done. Send the request again after the time in Retry-After.",
+                retry_after(5),
             )
         )
 

@@ -25,12 +25,11 @@ from app.rates import RateLimits
 from app.routers import health, inpaint, jobs, models, samples, training
 from app.settings import STATIC_DIR, ApiSettings
 from app.watcher import JobWatcher
-from models.catalog import Catalog
 from worker.celery_app import make_celery, publish
 from worker.connection import connect
 from worker.ledger import Ledger
 from worker.settings import WorkerSettings
-from worker.storage import Storage
+from worker.shared import open_catalog, open_runs, open_storage
 
 
 def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSettings | None = None) -> FastAPI:
@@ -52,8 +51,9 @@ def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSetti
                     settings=settings,
                     worker_settings=worker_settings,
                     ledger=ledger,
-                    storage=Storage(worker_settings.storage_dir),
-                    catalog=Catalog(store=worker_settings.weights_dir),
+                    storage=open_storage(worker_settings),
+                    catalog=open_catalog(worker_settings),
+                    runs=open_runs(worker_settings),
                     watcher=watcher,
                     publish=partial(publish, celery=celery),
                     decoding=anyio.CapacityLimiter(settings.decode_threads),

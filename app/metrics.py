@@ -19,7 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from worker.connection import OUTAGES
-from worker.ledger import Ledger, QueueStats, WorkerInfo
+from worker.ledger import Ledger, QueueStats, Room, WorkerInfo
 
 _BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -61,6 +61,7 @@ class LedgerCollector(Collector):
         up = GaugeMetricFamily("inpaint_broker_up", "Whether the broker answered this scrape.")
         try:
             stats, workers, totals = self._ledger.stats(), self._ledger.workers(), self._ledger.totals()
+            room = self._ledger.room()
         except OUTAGES:
             up.add_metric([], 0)
             yield up
@@ -69,6 +70,7 @@ class LedgerCollector(Collector):
         yield up
         yield from _queues(stats)
         yield from _workers(workers, list(stats))
+        yield from _room(room)
         yield from _counters(totals)
         yield from _histograms(totals)
 
@@ -104,10 +106,22 @@ def _workers(workers: Iterable[WorkerInfo], queues: Iterable[str]) -> Iterable[M
     return seen, memory, device_memory
 
 
+def _room(room: Room | None) -> Iterable[Metric]:
+    used = GaugeMetricFamily("inpaint_storage_bytes", "Pictures, results and sheets, as last measured by a worker.")
+    free = GaugeMetricFamily("inpaint_storage_free_bytes", "What the storage's disk still takes.")
+    full = GaugeMetricFamily("inpaint_storage_full", "Whether jobs are refused for want of room.")
+    if room is not None:
+        used.add_metric([], room.used)
+        full.add_metric([], room.full)
+        if room.free is not None:
+            free.add_metric([], room.free)
+    return used, free, full
+
+
 def _counters(totals: Totals) -> Iterable[Metric]:
     for name, metric, description, labels in (
         ("accepted", "inpaint_jobs_accepted", "Jobs accepted.", ["kind"]),
-        ("refused", "inpaint_jobs_refused", "Jobs refused because the queue was full.", ["queue"]),
+        ("refused", "inpaint_jobs_refused", "Jobs refused because queue or storage were full.", ["queue", "reason"]),
         ("ended", "inpaint_jobs_ended", "Jobs ended, by state and reason of failure.", ["kind", "state", "reason"]),
         ("lost", "inpaint_leases_lost", "Leases whose worker died or fell silent.", ["queue"]),
         ("pictures", "inpaint_pictures", "Pictures completed or drawn.", ["kind"]),

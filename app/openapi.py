@@ -41,6 +41,7 @@ _WHEN = {
     429: "Too many jobs are waiting, or too many calls were made; see `Retry-After`.",
     503: "The queue cannot be reached, or the model is not available; see `Retry-After`.",
     504: "The job took too long, or longer than `Cancel-After` allows.",
+    507: "The service's storage is full; see `Retry-After`.",
 }
 
 

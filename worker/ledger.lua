@@ -14,6 +14,7 @@
 --   ended           zset    ended ids by time
 --   owned:OWNER     zset    ids by seq
 --   totals          hash    what has happened since the broker's file began, for the metrics: names joined by '|'
+--   room            hash    how full the storage is: used, free, full
 --   workers         zset    announced workers by the time the announcement runs out; worker-info: what they said
 
 local PREFIX = 'inpaint:'
@@ -193,15 +194,19 @@ local function relief(queue)
   return total / #ends * redis.call('ZCARD', queued_key(queue)) / 4
 end
 
--- False, or seconds until there may be room for another job. One of several owners may have as many waiting as there are
--- places left, so that there is one for who comes next.
+-- False, or why no other job is accepted: {'no-room'} | {'full', seconds until there may be room}. One of several owners
+-- may have as many waiting as there are places left, so that there is one for who comes next.
 local function refusal(queue, owner, limit)
+  if redis.call('HGET', PREFIX .. 'room', 'full') == '1' then
+    count(1, 'refused', queue, 'storage-full')
+    return { 'no-room' }
+  end
   local free = tonumber(limit) - redis.call('ZCARD', queued_key(queue))
   if free > 0 and (owner == '' or redis.call('ZCARD', queued_key(queue, owner)) < free) then
     return false
   end
-  count(1, 'refused', queue)
-  return stamp(relief(queue))
+  count(1, 'refused', queue, 'queue-full')
+  return { 'full', stamp(relief(queue)) }
 end
 
 -- Where the time of a job that succeeded went, how many pictures it made, and how many jobs ran together with it.
@@ -295,9 +300,21 @@ local function move_in_time(key, seconds)
   end
 end
 
+-- Ids of up to `limit` jobs that ended longer than `seconds` ago, the oldest first; they are forgotten.
+local function remove_ended(seconds, limit)
+  local ended = PREFIX .. 'ended'
+  local removed = redis.call('ZRANGEBYSCORE', ended, '-inf', stamp(now - seconds), 'LIMIT', 0, limit)
+  for _, id in ipairs(removed) do
+    redis.call('ZREM', ended, id)
+    redis.call('ZREM', PREFIX .. 'owned:' .. field(id, 'owner'), id)
+    redis.call('DEL', job_key(id), PREFIX .. 'events:' .. id)
+  end
+  return removed
+end
+
 local commands = {}
 
--- {'new' | 'existing', record} | {'conflict'} | {'full', seconds until there may be room}
+-- {'new' | 'existing', record} | {'conflict'} | {'no-room'} | {'full', seconds until there may be room}
 function commands.submit(id, queue, kind, owner, fingerprint, trace, request, limit, cancel_after)
   local known = redis.call('HMGET', job_key(id), 'owner', 'fingerprint')
   if known[1] then
@@ -306,9 +323,9 @@ function commands.submit(id, queue, kind, owner, fingerprint, trace, request, li
     end
     return { 'existing', record(id) }
   end
-  local full = refusal(queue, owner, limit)
-  if full then
-    return { 'full', full }
+  local refused = refusal(queue, owner, limit)
+  if refused then
+    return refused
   end
   local seq = redis.call('INCR', PREFIX .. 'sequence')
   redis.call('HSET', job_key(id), 'id', id, 'queue', queue, 'kind', kind, 'owner', owner, 'fingerprint', fingerprint,
@@ -324,7 +341,7 @@ function commands.submit(id, queue, kind, owner, fingerprint, trace, request, li
   return { 'new', record(id) }
 end
 
-commands.full = refusal
+commands.refusal = refusal
 
 -- A queued job whose time is over ends when somebody looks at it, be there a worker or not.
 function commands.get(id)
@@ -507,7 +524,7 @@ function commands.sweep(seconds, max_attempts, failure, grace, patience, ttl)
   -- anew, and what has ended stays for as long as it was due before.
   local gap = now - last
   local away = gap > tonumber(grace) or gap < 0
-  local lost, unpublished, removed = {}, {}, {}
+  local lost, unpublished = {}, {}
   if away then
     move_in_time(PREFIX .. 'ended', gap)
     move_in_time(PREFIX .. 'workers', math.min(gap, 0))
@@ -539,15 +556,11 @@ function commands.sweep(seconds, max_attempts, failure, grace, patience, ttl)
     end
   end
 
-  local ended = PREFIX .. 'ended'
-  local old = stamp(now - tonumber(ttl))
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', ended, '-inf', old, 'LIMIT', 0, REMOVED_AT_ONCE)) do
-    redis.call('ZREM', ended, id)
-    redis.call('ZREM', PREFIX .. 'owned:' .. field(id, 'owner'), id)
-    redis.call('DEL', job_key(id), PREFIX .. 'events:' .. id)
-    removed[#removed + 1] = id
-  end
-  return { lost, unpublished, removed }
+  return { lost, unpublished, remove_ended(tonumber(ttl), REMOVED_AT_ONCE) }
+end
+
+function commands.evict(limit, seconds)
+  return remove_ended(tonumber(seconds), tonumber(limit))
 end
 
 -- Pictures per second of the training runs that run now
@@ -574,6 +587,16 @@ end
 
 function commands.totals()
   return redis.call('HGETALL', PREFIX .. 'totals')
+end
+
+function commands.note_room(used, free, full, ttl)
+  redis.call('HSET', PREFIX .. 'room', 'used', used, 'free', free, 'full', full)
+  redis.call('EXPIRE', PREFIX .. 'room', ttl)
+  return 1
+end
+
+function commands.room()
+  return redis.call('HGETALL', PREFIX .. 'room')
 end
 
 function commands.announce(worker, info, ttl)

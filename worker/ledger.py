@@ -56,6 +56,10 @@ class QueueFullError(RuntimeError):
         super().__init__(f"The queue is full. Try again in {self.retry_after} s.")
 
 
+class StorageFullError(RuntimeError):
+    """Nothing is accepted before there is room for what jobs read and make."""
+
+
 class IdempotencyConflictError(RuntimeError):
     """A job with this id exists, and it was another request or another owner's."""
 
@@ -106,6 +110,16 @@ class QueueStats:
     """How long the job that is next has waited; 0 when none waits."""
     images_per_second: float = 0.0
     """Of the training runs that run now."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """How full the storage is, in bytes."""
+
+    used: int
+    free: int | None
+    """What the disk still takes; None where it is no disk."""
+    full: bool
 
 
 class WorkerInfo(Contract):
@@ -159,23 +173,20 @@ class Ledger:
         """Accept a job, or find it again: the same id, owner and fingerprint give the job that exists.
 
         A job that has not ended `cancel_after` seconds from now fails as `deadline`. `trace` is the `traceparent` of
-        who asks. Raises QueueFullError, IdempotencyConflictError.
+        who asks. Raises QueueFullError, StorageFullError, IdempotencyConflictError.
         """
         queue, content = queue_of(request), request.model_dump_json()
         limits = self._limit, "" if cancel_after is None else cancel_after
         answer = self._run("submit", job_id, queue, request.kind, owner, fingerprint, trace, content, *limits)
-        match answer[0]:
-            case "conflict":
-                raise IdempotencyConflictError(f"Job '{job_id}' exists already and was another request.")
-            case "full":
-                raise QueueFullError(float(answer[1]))
+        if answer[0] == "conflict":
+            raise IdempotencyConflictError(f"Job '{job_id}' exists already and was another request.")
+        _raise_refusal(answer)
         return _job(answer[1])
 
     def check_room(self, queue: str, owner: str = "") -> None:
-        """Raises QueueFullError where `submit` would now: before anything is made ready for a job that is refused."""
-        seconds = self._run("full", queue, owner, self._limit)
-        if seconds:
-            raise QueueFullError(float(seconds))
+        """Raises QueueFullError or StorageFullError where `submit` would now: before anything is made ready for a job
+        that is refused."""
+        _raise_refusal(self._run("refusal", queue, owner, self._limit) or [""])
 
     def get(self, job_id: str) -> Job:
         """Raises UnknownJobError."""
@@ -228,6 +239,23 @@ class Ledger:
             queue: QueueStats(waiting, running, float(age), float(rate))
             for queue, waiting, running, age, rate in self._run("stats")
         }
+
+    def note_room(self, room: Room, ttl_seconds: float = 60) -> None:
+        """Say how full the storage is. While it says `full`, no job is accepted; forgotten after `ttl_seconds`."""
+        self._run("note_room", room.used, "" if room.free is None else room.free, int(room.full), ttl_seconds)
+
+    def room(self) -> Room | None:
+        """What was said last; None where nobody said anything lately."""
+        fields = _fields(self._run("room"))
+        if not fields:
+            return None
+        return Room(int(fields["used"]), int(fields["free"]) if fields["free"] else None, fields["full"] == "1")
+
+    def evict(self, limit: int, older_than_seconds: float) -> list[str]:
+        """Forget up to `limit` jobs that ended longer ago than this, the oldest first; their ids. The caller deletes
+        their files."""
+        removed: list[str] = self._run("evict", limit, older_than_seconds)
+        return removed
 
     def totals(self) -> dict[tuple[str, ...], float]:
         """What has happened so far, by what it is: `("ended", "inpaint", "failed", "bad-input")` and the like.
@@ -341,6 +369,14 @@ class Ledger:
 
     def _run(self, command: str, *arguments: str | float) -> Any:
         return self._script(args=[command, *arguments])
+
+
+def _raise_refusal(answer: Any) -> None:
+    match answer[0]:
+        case "no-room":
+            raise StorageFullError("The storage is full.")
+        case "full":
+            raise QueueFullError(float(answer[1]))
 
 
 _JSON_FIELDS: Final = {"request", "progress", "failure", "result"}

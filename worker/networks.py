@@ -2,7 +2,6 @@
 
 import logging
 from collections import OrderedDict
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -25,10 +24,10 @@ _log = logging.getLogger(__name__)
 class Networks:
     """Loads on first use and keeps the eight used last. For one thread, except `loaded` and `memory_bytes`."""
 
-    def __init__(self, store: Path, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(self, catalog: Catalog, device: str = "auto", threads: int | None = None) -> None:
         prepare_process(threads)
         self.device = choose_device(device)
-        self._catalog = Catalog(store)
+        self._catalog = catalog
         self._networks: OrderedDict[str, CompletionEngine | nn.Module] = OrderedDict()
 
     def engine(self, reference: str) -> CompletionEngine:

@@ -22,7 +22,8 @@ from worker.ledger import Lease, Ledger, WorkerInfo
 from worker.logs import bound
 from worker.processes import resident_bytes
 from worker.settings import WorkerSettings
-from worker.storage import Storage
+from worker.shared import open_catalog, open_storage
+from worker.storage import StorageUnavailableError
 from worker.work import Work, trace_id
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ STOP_SIGNAL: Final = signal.SIGUSR2
 """Sent by the worker's main process to the process that runs jobs when the worker has to stop."""
 
 _OUTAGE_SECONDS: Final = 60
+_STORAGE_SECONDS: Final = 2.0
 _LEASE_PIXELS: Final = 2  # times the largest picture: the most that is in memory at once
 
 _log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ class Runtime:
         self._stopping = threading.Event()
         self._ledger = Ledger(connect(settings.redis_url, _OUTAGE_SECONDS), settings)
         self._quick_ledger = Ledger(connect(settings.redis_url, 1), settings)
-        self._storage = Storage(settings.storage_dir)
+        self._storage = open_storage(settings)
         self._heartbeat = Heartbeat(self._quick_ledger, self._info, settings.lease_seconds)
 
     def load(self) -> None:
@@ -63,7 +65,7 @@ class Runtime:
             from worker.networks import Networks
 
             settings = self._settings
-            self._networks = Networks(settings.weights_dir, settings.device, settings.threads)
+            self._networks = Networks(open_catalog(settings), settings.device, settings.threads)
             self._networks.preload()
             self._handlers = {
                 "inpaint": Completion(self._networks, self._storage, _LEASE_PIXELS * settings.max_pixels),
@@ -102,6 +104,9 @@ class Runtime:
             _log.error("The broker was away for too long: %s", error)
             for work in works:
                 work.abandon()
+        except StorageUnavailableError as error:
+            _log.error("The storage is full or away, jobs wait for it: %s", error)
+            time.sleep(_STORAGE_SECONDS)  # they go back to the queue now, and must not be taken again at once
         except Exception:
             _log.exception("Job %s ended its handler", lease.job.id)
             for work in works:

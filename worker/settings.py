@@ -1,8 +1,9 @@
 """What an operator can set for the broker, the storage, the ledger and the workers: environment variables."""
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -13,6 +14,16 @@ class WorkerSettings(BaseSettings):
 
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Broker and ledger.")
     data_dir: Path = Field(default=Path(".data"), description="Pictures in flight, promoted weights, training runs.")
+    storage_url: str = Field(
+        default="",
+        description="What all hosts share: a folder, or `s3://BUCKET/PREFIX`; DATA_DIR where unset.",
+    )
+    storage_quota_bytes: int | None = Field(
+        default=None, ge=1, description="Pictures, results and sheets may take so much; the oldest results make room."
+    )
+    storage_free_bytes: int = Field(
+        default=1 << 30, ge=0, description="Room to leave on the storage's disk; less counts as full."
+    )
     device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads of one worker; torch's choice if unset.")
     max_pixels: int = Field(default=25_000_000, ge=1, description="Largest picture accepted, width x height.")
@@ -26,17 +37,36 @@ class WorkerSettings(BaseSettings):
     max_attempts: int = Field(default=5, ge=1, description="Leases lost before a job is failed as `worker-lost`.")
     result_ttl_seconds: float = Field(default=24 * 3600, gt=0, description="How long an ended job and its result stay.")
 
+    @field_validator("storage_url")
+    @classmethod
+    def _known_kind(cls, value: Any) -> Any:
+        scheme, separator, _ = value.partition("://")
+        if separator and scheme not in ("s3", "file"):
+            raise ValueError("STORAGE_URL is a folder, file:///FOLDER or s3://BUCKET/PREFIX.")
+        return value
+
+    @property
+    def has_bucket(self) -> bool:
+        """Whether hosts share a bucket, and no disk."""
+        return self.storage_url.startswith("s3://")
+
     @property
     def storage_dir(self) -> Path:
         """Pictures in flight and results."""
-        return self.data_dir / "storage"
+        return self._shared_dir / "storage"
 
     @property
     def weights_dir(self) -> Path:
-        """Promoted weights."""
-        return self.data_dir / "weights"
+        """Promoted weights; with a bucket, this host's copies."""
+        return self._shared_dir / "weights"
 
     @property
     def runs_dir(self) -> Path:
-        """Training runs: checkpoints, logs, previews."""
-        return self.data_dir / "runs"
+        """Training runs: checkpoints, logs, previews; with a bucket, those that this host works on."""
+        return self._shared_dir / "runs"
+
+    @property
+    def _shared_dir(self) -> Path:
+        if self.has_bucket or not self.storage_url:
+            return self.data_dir
+        return Path(self.storage_url.removeprefix("file://"))

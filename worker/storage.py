@@ -1,4 +1,5 @@
-"""Where pictures in flight and results lie: bytes by key, on a disk that API and workers share.
+"""Where pictures in flight and results lie: bytes by key, on a disk that API and workers share; worker/bucket.py is the
+same without a disk.
 
 Keys are `inputs/JOB/REQUEST/image`, `inputs/JOB/REQUEST/mask`, `results/JOB` and `samples/SHEET`.
 """
@@ -6,8 +7,10 @@ Keys are `inputs/JOB/REQUEST/image`, `inputs/JOB/REQUEST/mask`, `results/JOB` an
 import mmap
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +25,10 @@ class MissingObjectError(LookupError):
     """Nothing is stored under this key: it was never put, it was deleted, or it has expired."""
 
 
+class StorageUnavailableError(OSError):
+    """The storage is full, or away. What was asked for was not done; it may be later."""
+
+
 class Storage:
     """Bytes by key below `root`. Any number of processes may use the same `root` at once.
 
@@ -33,7 +40,10 @@ class Storage:
         self._root = root
 
     def put(self, key: str, *parts: bytes | memoryview) -> None:
-        """Store `parts`, one after the other; a reader sees all of them or what was there before."""
+        """Store `parts`, one after the other; a reader sees all of them or what was there before.
+
+        Raises StorageUnavailableError.
+        """
         path = self._path(key)
         for left in reversed(range(_TRIES)):
             temporary = path.with_name(f"{_UNFINISHED}{uuid4().hex}")
@@ -44,11 +54,14 @@ class Storage:
                         _write(file, part)
                 temporary.replace(path)
                 return
-            except (FileNotFoundError, FileExistsError):  # `expire` of another process took the folder or the file
+            except (FileNotFoundError, FileExistsError) as error:  # `expire` of another process took folder or file
                 if not left:
-                    raise
+                    raise StorageUnavailableError(f"'{key}' cannot be stored: {error}") from error
+            except OSError as error:
+                _remove(temporary)
+                raise StorageUnavailableError(f"'{key}' cannot be stored: {error}") from error
             except BaseException:
-                temporary.unlink(missing_ok=True)
+                _remove(temporary)
                 raise
 
     def get(self, key: str) -> bytes:
@@ -68,7 +81,7 @@ class Storage:
     def view(self, key: str) -> memoryview:
         """As `get`, without a copy: bytes that are read from the disk when they are looked at.
 
-        They stay as they are when the key is deleted or put again.
+        They stay as they are when the key is deleted or put again. Raises MissingObjectError.
         """
         with self.open(key) as file:
             if not os.fstat(file.fileno()).st_size:
@@ -105,6 +118,21 @@ class Storage:
             self._remove_if_empty(Path(parent), limit)
         return removed
 
+    def used(self, *folders: str) -> int:
+        """How many bytes lie below `folders`."""
+        total = 0
+        for folder in folders:
+            for parent, _, names in os.walk(self._path(folder)):
+                for name in names:
+                    with suppress(FileNotFoundError):  # it was removed meanwhile
+                        total += Path(parent, name).stat().st_size
+        return total
+
+    def free(self) -> int | None:
+        """How many bytes the disk still takes; None where there is no such limit."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(self._root).free
+
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
             raise ValueError(f"'{key}' is not a storage key.")
@@ -118,6 +146,11 @@ class Storage:
                 folder.rmdir()
         except OSError:
             return  # not empty, or gone: both are fine
+
+
+def _remove(temporary: Path) -> None:
+    with suppress(OSError):  # the disk is away, or a file is where the folder should be
+        temporary.unlink(missing_ok=True)
 
 
 def _write(file: FileIO, part: bytes | memoryview) -> None:

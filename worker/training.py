@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
+from models.catalog import UnknownModelError
 from models.training.errors import OptionsError
 from models.training.families import options_for
 from worker.contracts import Failure, Result, TrainingRequest
@@ -28,6 +29,7 @@ from worker.datasets import DatasetsError, UnknownDatasetError, path_of
 from worker.processes import die_with_parent
 from worker.runs import LogTail, Runs
 from worker.settings import WorkerSettings
+from worker.shared import RunKeeper, open_catalog, open_storage
 from worker.storage import Storage
 from worker.work import Work
 
@@ -69,12 +71,15 @@ def run(work: Work, settings: WorkerSettings) -> None:
         return
     runs = Runs(settings.runs_dir)
     run_id = request.run or work.job.id
+    keeper = RunKeeper(settings, run_id)
     folder = runs.folder(run_id)
     folder.mkdir(parents=True, exist_ok=True)
+    keeper.bring()
+    _bring_weights(request, settings)
     with tempfile.TemporaryFile() as errors:
         with _training_process(_arguments(request, data, folder, settings), settings, errors) as process:
-            asked_to_stop = _follow(process, work, LogTail(folder / "log.jsonl"))
-        _settle(work, process.returncode, asked_to_stop, runs, run_id, errors, Storage(settings.storage_dir))
+            asked_to_stop = _follow(process, work, LogTail(folder / "log.jsonl"), keeper)
+        _settle(work, process.returncode, asked_to_stop, runs, run_id, errors, open_storage(settings))
 
 
 def _arguments(request: TrainingRequest, data: Path, folder: Path, settings: WorkerSettings) -> dict[str, Any]:
@@ -119,11 +124,20 @@ def _training_process(
         process.wait()
 
 
-def _follow(process: "subprocess.Popen[bytes]", work: Work, log: LogTail) -> bool:
-    """Pass on what the process tells until it ends; whether it was asked to."""
+def _bring_weights(request: TrainingRequest, settings: WorkerSettings) -> None:
+    """Where it starts from weights that were promoted on another host, have them here."""
+    if init := request.overrides.get("init"):
+        catalog = open_catalog(settings)
+        with contextlib.suppress(UnknownModelError):  # the training process says so, in a sentence
+            catalog.weights_path(catalog.get(str(init)))
+
+
+def _follow(process: "subprocess.Popen[bytes]", work: Work, log: LogTail, keeper: RunKeeper) -> bool:
+    """Pass on what the process tells, and keep what it writes, until it ends; whether it was asked to."""
     log.skip()  # of an earlier attempt
     teller, kill_at = _Teller(work), 0.0
     while process.poll() is None:
+        keeper.keep()
         teller.tell(log.read())
         if not kill_at and (work.cancelled() or work.stopping()):
             process.send_signal(signal.SIGTERM)
@@ -131,6 +145,7 @@ def _follow(process: "subprocess.Popen[bytes]", work: Work, log: LogTail) -> boo
         elif kill_at and time.monotonic() > kill_at:
             process.kill()  # what the last checkpoint holds is kept
         time.sleep(_LOOK_SECONDS)
+    keeper.keep(hurry=True)
     teller.tell(log.read())
     return bool(kill_at)
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, Final
 
 from celery import Celery, bootsteps
@@ -18,12 +19,17 @@ from worker.celery_app import publish_id
 from worker.connection import OUTAGES, connect
 from worker.contracts import InpaintRequest
 from worker.ledger import Ledger, UnknownJobError
+from worker.room import is_tight, make_room
 from worker.runtime import STOP_SIGNAL
 from worker.settings import WorkerSettings
+from worker.shared import open_storage
 from worker.storage import Storage
 
 _SWEEP_SECONDS: Final = 1.0
 _TIDY_SECONDS: Final = 600.0
+_MEASURE_SECONDS: Final = 5.0
+_MEASURE_SHARE: Final = 20
+"""Looking through the files takes at most one twentieth of a thread's time, however many there are."""
 _STRAY_SECONDS: Final = 900.0
 """Longer than any request takes from storing a picture to entering its job."""
 
@@ -38,14 +44,18 @@ class Watch:
         self._celery = celery
         self._living = living
         self._ledger = Ledger(connect(settings.redis_url, 1), settings)
-        self._storage = Storage(settings.storage_dir)
+        self._storage = open_storage(settings)
         self._sheet_seconds = settings.result_ttl_seconds
-        self._tidy_at = 0.0
+        self._settings = settings
+        self._forgotten: SimpleQueue[str] = SimpleQueue()
+        self._tidy_at = self._measure_at = 0.0
         self._done = threading.Event()
 
     def start(self) -> None:
-        """Begin; the thread ends with `finish` or with the process."""
-        threading.Thread(target=self._run, name="watch", daemon=True).start()
+        """Begin; the threads end with `finish` or with the process."""
+        threading.Thread(target=self._run, args=(self._step,), name="watch", daemon=True).start()
+        # A storage that hangs must not keep lost jobs waiting.
+        threading.Thread(target=self._run, args=(self._care,), name="storage", daemon=True).start()
 
     def hurry(self) -> None:
         """The worker stops: tell the processes that run jobs."""
@@ -61,18 +71,18 @@ class Watch:
         except OUTAGES as error:
             _log.warning("The broker is away, leases of %s run out by themselves: %s", self._node, error)
 
-    def _run(self) -> None:
+    def _run(self, step: Callable[[], None]) -> None:
         away = False
         while not self._done.is_set():
             try:
-                self._step()
+                step()
                 away = False
             except OUTAGES as error:
                 if not away:
                     _log.warning("The broker is away: %s", error)
                 away = True
-            except OSError:
-                _log.exception("Storage could not be cleaned")
+            except OSError as error:
+                _log.error("The storage could not be looked after: %s", error)
             self._done.wait(_SWEEP_SECONDS)
 
     def _step(self) -> None:
@@ -84,7 +94,17 @@ class Watch:
         for job_id, queue in report.unpublished:
             publish_id(job_id, queue, self._celery)
         for job_id in report.removed:
-            self._storage.delete(f"results/{job_id}")
+            self._forgotten.put(job_id)
+
+    def _care(self) -> None:
+        while not self._forgotten.empty():
+            self._storage.delete(f"results/{self._forgotten.get()}")
+        if time.monotonic() >= self._measure_at:
+            started = time.monotonic()
+            self._measure_at = started + _MEASURE_SECONDS
+            tight = is_tight(make_room(self._storage, self._ledger, self._settings), self._settings)
+            took = time.monotonic() - started
+            self._measure_at = started + (0 if tight else max(_MEASURE_SECONDS, _MEASURE_SHARE * took))
         if time.monotonic() >= self._tidy_at:
             tidy(self._storage, self._ledger, sheet_seconds=self._sheet_seconds)
             self._tidy_at = time.monotonic() + _TIDY_SECONDS

@@ -44,7 +44,7 @@ from worker.images import (
     pack,
     pack_mask,
 )
-from worker.ledger import IdempotencyConflictError, QueueFullError, UnknownJobError
+from worker.ledger import IdempotencyConflictError, QueueFullError, StorageFullError, UnknownJobError
 
 router = APIRouter(tags=["inpaint"])
 
@@ -75,7 +75,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "Accepted, not ready yet. `Location` is the job, `Retry-After` says when to look.",
         "headers": {name: {"schema": {"type": "string"}} for name in ("Location", "Retry-After", "Preference-Applied")},
     },
-    **problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503, 504),
+    **problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503, 504, 507),
 }
 
 _DESCRIPTION = """
@@ -352,7 +352,7 @@ def _accept(clients: Clients, job_id: str, inputs: InpaintRequest, order: Order,
         job = accept(
             clients, job_id, inputs, owner=order.owner, fingerprint=fingerprint, cancel_after=order.cancel_after
         )
-    except (QueueFullError, IdempotencyConflictError):
+    except (QueueFullError, StorageFullError, IdempotencyConflictError):
         discard_inputs(clients, inputs)
         raise
     if job.request != inputs:  # the same request came twice at once, and the other one was first

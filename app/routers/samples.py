@@ -86,7 +86,7 @@ curl -o digits.zip 'http://127.0.0.1:8000/samples/vanilla-gan?n=64&format=zip'
             "headers": dict.fromkeys(("Location", "Retry-After", "Preference-Applied"), _TEXT),
         },
         304: {"description": "What you have is what this would be."},
-        **problems(400, 401, 403, 404, 409, 410, 429, 503, 504),
+        **problems(400, 401, 403, 404, 409, 410, 429, 503, 504, 507),
     },
 )
 async def draw_samples(

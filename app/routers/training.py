@@ -125,7 +125,7 @@ class DatasetList(BaseModel):
 
 def get_runs(clients: ClientsDep) -> Runs:
     """The runs of this service."""
-    return Runs(clients.worker_settings.runs_dir)
+    return clients.runs
 
 
 RunsDep = Annotated[Runs, Depends(get_runs)]
@@ -169,7 +169,7 @@ async def list_datasets(clients: ClientsDep, owner: OwnerDep) -> DatasetList:  #
     summary="Train a model",
     status_code=202,
     response_model=RunView,
-    responses=problems(400, 401, 403, 422, 429, 503),
+    responses=problems(400, 401, 403, 422, 429, 503, 507),
 )
 async def begin_run(
     request: Request,
@@ -277,7 +277,7 @@ async def cancel_run(request: Request, clients: ClientsDep, runs: RunsDep, run: 
     summary="Go on with a run that was cancelled or failed",
     status_code=202,
     response_model=RunView,
-    responses=problems(400, 401, 403, 404, 409, 429, 503),
+    responses=problems(400, 401, 403, 404, 409, 429, 503, 507),
 )
 async def resume_run(
     request: Request,

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.app.conftest import COMPLETED, FakeWorker, picture_bytes, until
 from worker.contracts import Failure
-from worker.ledger import Ledger
+from worker.ledger import Ledger, Room
 from worker.settings import WorkerSettings
 
 pytestmark = pytest.mark.anyio
@@ -156,6 +156,18 @@ async def test_a_full_queue_is_429_and_leaves_nothing_behind(
         assert int(answer.headers["retry-after"]) >= 1
     stored = [path for path in worker_settings.storage_dir.rglob("*") if path.is_file()]
     assert len(stored) == 2 * worker_settings.queue_limit
+
+
+async def test_a_full_storage_is_507_and_leaves_nothing_behind(
+    client: httpx.AsyncClient, form: Form, ledger: Ledger, worker_settings: WorkerSettings
+) -> None:
+    """It says what to do, and that nothing was accepted; what was stored for it is removed."""
+    ledger.note_room(Room(used=10, free=0, full=True))
+    answer = await client.post("/inpaint", files=form)
+    assert (answer.status_code, answer.json()["type"]) == (507, "urn:inpaint:problem:storage-full")
+    assert "STORAGE_QUOTA_BYTES" in answer.json()["detail"]
+    assert int(answer.headers["Retry-After"]) > 0
+    assert not [path for path in worker_settings.storage_dir.rglob("*") if path.is_file()]
 
 
 async def test_a_failed_job_is_answered_with_its_reason(

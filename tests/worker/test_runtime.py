@@ -22,7 +22,7 @@ from worker.images import Picture, pack, pack_mask
 from worker.ledger import Ledger, RenewState
 from worker.runtime import STOP_SIGNAL, Runtime
 from worker.settings import WorkerSettings
-from worker.storage import Storage
+from worker.storage import Storage, StorageUnavailableError
 
 MODEL = "glcic-test@00000000"
 
@@ -223,6 +223,29 @@ def test_a_job_that_takes_too_long_fails(
     assert failure is not None
     assert failure.type == "timed-out"
     assert ledger.get("b").state is JobState.QUEUED
+
+
+def test_a_storage_that_takes_nothing_costs_no_job(
+    runtime: Runtime,
+    send: Callable[..., Job],
+    ledger: Ledger,
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The job waits again, no attempt is counted, and it ends well once there is room."""
+    monkeypatch.setattr("worker.runtime._STORAGE_SECONDS", 0.0)
+    send("a")
+    with monkeypatch.context() as full:
+
+        def refuse(*_: object) -> None:
+            raise StorageUnavailableError("No space left on device")
+
+        full.setattr(runtime._storage, "put", refuse)
+        runtime.run("a")
+    assert (ledger.get("a").state, ledger.get("a").attempts) == (JobState.QUEUED, 0)
+    runtime.run("a")
+    assert ledger.get("a").state is JobState.SUCCEEDED
+    assert storage.exists("results/a")
 
 
 def test_an_error_that_nobody_foresaw_ends_the_job(
