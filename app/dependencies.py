@@ -1,5 +1,6 @@
 """What routes are given: the clients that the lifespan built, and whose request it is, if their key allows it."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, cast
@@ -36,6 +37,8 @@ class Clients:
     """Sends a job's id to its queue; a message that is lost is sent again by the sweeper."""
     decoding: anyio.CapacityLimiter
     """Bounds how many pictures are decoded at once."""
+    stopping: threading.Event
+    """Set when the process has to stop: nobody waits for a result any more."""
 
 
 def get_clients(request: Request) -> Clients:

@@ -116,10 +116,11 @@ def discard_inputs(clients: Clients, request: JobRequest) -> None:
 
 
 async def wait_until_ended(clients: Clients, job: Job, seconds: float) -> Job:
-    """`job` as it is once it has ended, or after `seconds`. A client that goes away leaves the job running."""
+    """`job` as it is once it has ended, or after `seconds`, or when this process has to stop. A client that goes away
+    leaves the job running."""
     deadline = time.monotonic() + seconds
     async with clients.watcher.watching(job.id) as watch:
-        while not job.state.ended and (left := deadline - time.monotonic()) > 0:
+        while not job.state.ended and not clients.stopping.is_set() and (left := deadline - time.monotonic()) > 0:
             try:
                 job = await run_in_threadpool(clients.ledger.get, job.id)
             except OUTAGES as error:

@@ -4,6 +4,7 @@ No torch here, not even indirectly: this process decodes uploads and answers
 requests; what has tensors runs behind the queue.
 """
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -57,6 +58,7 @@ def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSetti
                     watcher=watcher,
                     publish=partial(publish, celery=celery),
                     decoding=anyio.CapacityLimiter(settings.decode_threads),
+                    stopping=app.state.stopping,
                 )
                 yield
         finally:
@@ -76,6 +78,7 @@ def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSetti
         form_limits={"max_files": 4, "max_fields": 300, "max_part_size": 4096},
     )
     app.state.metrics = metrics
+    app.state.stopping = threading.Event()
     errors.install(app)
     for part in (inpaint, samples, jobs, training, models, health, docs):
         app.include_router(part.router)

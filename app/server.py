@@ -1,16 +1,19 @@
-"""The HTTP server: uvicorn, that waits for nobody's headers for ever."""
+"""The HTTP server: uvicorn, that waits for nobody's headers for ever, and lets nobody wait for it when it stops."""
 
 import time
-from typing import Any, Final
+from types import FrameType
+from typing import Any, Final, cast
 
 import uvicorn
+from fastapi import FastAPI
 
 _TICKS_PER_LOOK: Final = 10  # uvicorn ticks ten times a second
 
 
 class Server(uvicorn.Server):
     """Closes connections that bring no whole request for `silent_seconds`: uvicorn itself waits for ever for the first
-    one, and for one that comes byte by byte."""
+    one, and for one that comes byte by byte. When it has to stop, it tells the requests that wait for results, which are
+    answered with what there is."""
 
     def __init__(self, config: uvicorn.Config, silent_seconds: float = 15) -> None:
         super().__init__(config)
@@ -22,6 +25,11 @@ class Server(uvicorn.Server):
         if counter % _TICKS_PER_LOOK == 0:
             self._close_silent()
         return await super().on_tick(counter)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """uvicorn's own; `stopping` is what `create_app` left in the application's state."""
+        cast(FastAPI, self.config.app).state.stopping.set()
+        super().handle_exit(sig, frame)
 
     def _close_silent(self) -> None:
         now, silent = time.monotonic(), {}

@@ -1,16 +1,21 @@
 """What an operator can set for the broker, the storage, the ledger and the workers: environment variables."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_SECRETS: Final = Path("/run/secrets")
+"""Where containers find what should not stand in their environment: a file of the variable's name, `redis_url`."""
 
 
 class WorkerSettings(BaseSettings):
     """Shared by the API and the workers, so that both see the same broker, storage and limits."""
 
-    model_config = SettingsConfigDict(env_file=None, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=None, extra="ignore", frozen=True, secrets_dir=_SECRETS if _SECRETS.is_dir() else None
+    )
 
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Broker and ledger.")
     data_dir: Path = Field(default=Path(".data"), description="Pictures in flight, promoted weights, training runs.")

@@ -34,7 +34,7 @@ def api() -> int:
 
 
 def serve_on(listener: socket.socket, settings: ApiSettings) -> None:
-    """Serve until SIGTERM; requests under way have ten seconds to end."""
+    """Serve until SIGTERM; who waits for a result is told where it will be, uploads have ten seconds to end."""
     configure_logs("api")
     config = uvicorn.Config(
         create_app(settings),

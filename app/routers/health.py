@@ -28,7 +28,8 @@ async def healthz() -> Health:
     "/readyz", summary="A picture sent now would be completed", responses=problems(503), response_model=Readiness
 )
 async def readyz(clients: ClientsDep) -> Response:
-    """The broker answers, a worker for pictures announced itself within the last seconds, and the model is there.
+    """The broker answers, a worker for pictures announced itself within the last seconds, busy or not, there is room to
+    store, and the model is there.
     `503` with the same fields otherwise. Requests are accepted without a worker too, and wait for one."""
     readiness, missing = await run_in_threadpool(_readiness, clients)
     if not missing:
@@ -59,12 +60,16 @@ async def metrics(request: Request, owner: MonitorDep) -> Response:  # noqa: ARG
 def _readiness(clients: Clients) -> tuple[Readiness, list[str]]:
     missing = []
     try:
-        workers, broker = clients.ledger.workers(), True
+        workers, room, broker = clients.ledger.workers(), clients.ledger.room(), True
     except OUTAGES:
-        workers, broker = [], False
+        workers, room, broker = [], None, False
         missing.append("The broker does not answer.")
     if broker and not any(worker.queue == INFERENCE_QUEUE for worker in workers):
-        missing.append("No worker is up yet.")
+        missing.append("No worker for pictures is up; what is sent waits for one.")
+    if room is not None and room.full:
+        missing.append("The storage is full, nothing is accepted.")
+    if clients.stopping.is_set():
+        missing.append("This process stops.")
     try:
         model = clients.catalog.get(clients.settings.inpaint_model).reference
     except UnknownModelError as error:

@@ -145,6 +145,8 @@ async def _stream(clients: Clients, job: Job, after: str) -> AsyncIterator[bytes
                 after, spoken = event.id, time.monotonic()
                 if event.type in _ENDS:
                     return
+            if clients.stopping.is_set():
+                return  # the client reconnects, to a process that goes on
             await watch.changed(HEARTBEAT_SECONDS)
             if time.monotonic() - spoken >= HEARTBEAT_SECONDS:
                 yield KEEPALIVE_COMMENT

@@ -1,0 +1,227 @@
+"""The files an operator starts from: read by Compose's own parser and by linters, and held against the code."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
+
+from app.main import create_app
+from app.metrics import LedgerCollector, Metrics
+from app.settings import ApiSettings
+from worker.contracts import Failure, InpaintRequest, Result, SampleRequest
+from worker.ledger import Ledger, QueueFullError, Room, WorkerInfo
+from worker.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[2]
+DOCKER = ROOT / "docker"
+TOOLS = Path(sys.executable).parent
+MANY_HOSTS = ("compose.yaml", "many-hosts.yaml")
+
+
+def compose(*files: str, profiles: tuple[str, ...] = (), **variables: str) -> dict[str, Any]:
+    """The project as Compose understands it."""
+    command = [str(TOOLS / "docker-compose"), *(part for file in files for part in ("-f", file))]
+    command += [part for profile in profiles for part in ("--profile", profile)]
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **variables}
+    answer = subprocess.run(
+        [*command, "config", "--format", "json"], cwd=DOCKER, env=environment, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert not answer.stderr, "it warns"
+    project: dict[str, Any] = json.loads(answer.stdout)
+    return project
+
+
+@pytest.mark.parametrize(
+    ("profile", "services"),
+    [
+        ("gpu", {"broker", "api", "inference", "training"}),
+        ("cpu", {"broker", "api", "inference-cpu", "training-cpu"}),
+        ("monitoring", {"broker", "api", "prometheus", "grafana"}),
+    ],
+)
+def test_each_profile_is_a_project(profile: str, services: set[str]) -> None:
+    """`docker compose config` takes it without a word, and no variable has to be set."""
+    assert set(compose("compose.yaml", profiles=(profile,))["services"]) == services
+
+
+def test_every_container_is_held_tight() -> None:
+    """Read-only, no capabilities, no new privileges, limits, restarted; only the API and Grafana are published, to
+    this machine."""
+    services = compose("compose.yaml", profiles=("gpu", "cpu", "monitoring"))["services"]
+    for name, service in services.items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["restart"] == "unless-stopped", name
+        assert {"cpus", "memory", "pids"} <= set(service["deploy"]["resources"]["limits"]), name
+        published = service.get("ports", [])
+        assert bool(published) == (name in ("api", "grafana")), name
+        assert all(port["host_ip"] == "127.0.0.1" for port in published)
+        if "build" in service:
+            assert (ROOT / service["build"]["dockerfile"]).exists(), name
+
+
+def test_workers_have_the_time_they_need_to_stop() -> None:
+    """As long as the longest picture; a GPU is reserved for those that compute on one."""
+    from worker.celery_app import SOFT_LIMIT_SECONDS
+
+    services = compose("compose.yaml", profiles=("gpu", "cpu"))["services"]
+    for name in ("inference", "training", "inference-cpu", "training-cpu"):
+        assert services[name]["stop_grace_period"] == "1m30s"
+        gpu = services[name]["deploy"]["resources"].get("reservations", {}).get("devices", [])
+        assert bool(gpu) == (not name.endswith("-cpu"))
+    assert SOFT_LIMIT_SECONDS < 90
+
+
+def test_on_many_hosts_nothing_secret_is_in_the_environment() -> None:
+    """Broker with TLS and a password, a bucket; passwords and keys are files that containers find in /run/secrets."""
+    services = compose(*MANY_HOSTS, profiles=("gpu",), STORAGE_URL="s3://bucket/inpaint")["services"]
+    for name in ("api", "inference", "training"):
+        assert "REDIS_URL" not in services[name]["environment"]
+        assert services[name]["environment"]["STORAGE_URL"] == "s3://bucket/inpaint"
+        assert {secret["source"] for secret in services[name]["secrets"]} == {"redis_url", "ca", "aws_credentials"}
+        assert "outside" in services[name]["networks"]
+    assert "--tls-port 6380" in " ".join(services["broker"]["command"])
+
+
+def test_settings_are_found_among_the_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the variable's name holds its value."""
+    (tmp_path / "redis_url").write_text("rediss://:word@broker:6380/0\n")
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setitem(WorkerSettings.model_config, "secrets_dir", tmp_path)
+    assert WorkerSettings().redis_url == "rediss://:word@broker:6380/0"
+
+
+def test_no_variable_of_the_files_is_unknown_to_the_code() -> None:
+    """What compose.yaml sets for our services is a setting of theirs."""
+    known = {name.upper() for settings in (ApiSettings, WorkerSettings) for name in settings.model_fields}
+    known |= {"LOG_LEVEL", "LOG_FORMAT", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_SHARED_CREDENTIALS_FILE"}
+    services = compose(*MANY_HOSTS, profiles=("gpu", "cpu"), STORAGE_URL="s3://b")["services"]
+    for name in set(services) - {"broker"}:
+        assert set(services[name]["environment"]) <= known, name
+
+
+@pytest.mark.parametrize("files", [("compose.yaml",), MANY_HOSTS])
+def test_the_projects_are_lint_free(files: tuple[str, ...], tmp_path: Path) -> None:
+    """compose-lint finds nothing of any severity, in what Compose makes of the files."""
+    project = compose(*files, profiles=("gpu", "cpu", "monitoring"), STORAGE_URL="s3://b")
+    rendered = tmp_path / "compose.yaml"
+    rendered.write_text(yaml.safe_dump(project))
+    command = [str(TOOLS / "compose-lint"), "--config", str(DOCKER / "compose-lint.yml"), "--fail-on", "low"]
+    answer = subprocess.run([*command, str(rendered)], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout
+
+
+def test_the_images_are_lint_free() -> None:
+    """hadolint finds nothing; where it is told to look away, a comment says why."""
+    files = sorted(str(path) for path in DOCKER.glob("*.Dockerfile"))
+    assert len(files) == 2
+    answer = subprocess.run([str(TOOLS / "hadolint"), *files], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout
+
+
+def test_the_worker_image_has_the_torch_that_the_package_wants() -> None:
+    """The two places name the same versions."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["worker"]
+    text = (DOCKER / "worker.Dockerfile").read_text()
+    for name in ("torch", "torchvision"):
+        (wanted,) = (extra for extra in extras if extra.startswith(f"{name}=="))
+        assert f" {wanted}" in text
+
+
+def test_images_are_made_of_what_git_knows_alone() -> None:
+    """The build context lets nothing in but the package: no data, no keys, no tests."""
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    assert lines[0] == "*"
+    copied = set(re.findall(r"^COPY (?!--from)(.+) \S+$", (DOCKER / "api.Dockerfile").read_text(), re.MULTILINE))
+    allowed = {line[1:] for line in lines if line.startswith("!")}
+    assert {name for names in copied for name in names.split()} == allowed
+
+
+class TestMonitoring:
+    """What the dashboard and the alerts ask for is what the service tells."""
+
+    @pytest.fixture
+    def exported(self, redis_url: str, tmp_path: Path) -> set[str]:
+        """Names of all samples, after one of everything has happened."""
+        from worker.connection import connect
+
+        settings = WorkerSettings(redis_url=redis_url, data_dir=tmp_path, queue_limit=2)
+        with connect(redis_url) as client:
+            ledger = Ledger(client, settings)
+            picture = InpaintRequest(model="m@00000000", image_key="a", mask_key="b")
+            for job_id, request in (("a", picture), ("b", SampleRequest(model="m@00000000"))):
+                ledger.submit(job_id, request)
+            with pytest.raises(QueueFullError):
+                ledger.submit("c", picture)
+            done, lost = ledger.lease("a", "n:1"), ledger.lease("b", "n:1")
+            assert done is not None
+            assert lost is not None
+            result = Result(key="k", media_type="image/png", model="m@00000000", timings={"load": 0.1})
+            ledger.succeed(done, result)
+            ledger.lose(lost)
+            again = ledger.lease("b", "n:1")
+            assert again is not None
+            ledger.fail(again, Failure(type="internal", detail="x"))
+            ledger.announce("n:1", WorkerInfo(id="n:1", queue="inference"), 10)
+            ledger.note_room(Room(1, 1, full=False))
+            metrics = Metrics()
+            metrics.requests.labels("GET", "/", "200").observe(1)
+            collector: Collector = LedgerCollector(ledger)
+            families: list[Metric] = [*collector.collect(), *metrics.registry.collect()]
+        return {sample.name for family in families for sample in family.samples}
+
+    @staticmethod
+    def expressions() -> list[str]:
+        dashboard = json.loads((DOCKER / "grafana/inpaint.json").read_text())
+        rules = yaml.safe_load((DOCKER / "prometheus/alerts.yaml").read_text())
+        found = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+        return found + [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+
+    def test_every_metric_that_is_asked_for_is_exported(self, exported: set[str]) -> None:
+        """And every one of ours is on the dashboard or in an alert."""
+        asked = {
+            name
+            for expression in self.expressions()
+            for name in re.findall(r"\b(?:inpaint|process)_[a-z_]+", expression)
+        }
+        assert asked <= exported
+        base = {re.sub(r"_(bucket|sum|count|created)$", "", name) for name in asked}
+        ours = {re.sub(r"_(bucket|sum|count|created)$", "", name) for name in exported if name.startswith("inpaint_")}
+        assert ours - base == {"inpaint_build_info"}
+
+    def test_the_dashboard_is_one(self) -> None:
+        """Panels have ids of their own, do not overlap, and ask the data source that is provisioned."""
+        dashboard = json.loads((DOCKER / "grafana/inpaint.json").read_text())
+        panels = dashboard["panels"]
+        assert len({panel["id"] for panel in panels}) == len(panels)
+        taken: set[tuple[int, int]] = set()
+        for panel in panels:
+            place = panel["gridPos"]
+            cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+            assert not cells & taken, panel["title"]
+            assert max(x for x, _ in cells) < 24, panel["title"]
+            taken |= cells
+        sources = yaml.safe_load((DOCKER / "grafana/provisioning/datasources/prometheus.yaml").read_text())
+        assert {panel["datasource"]["uid"] for panel in panels} == {sources["datasources"][0]["uid"]}
+
+    def test_the_files_that_containers_are_given_are_there(self) -> None:
+        """Each bind mount of the monitoring profile exists, and Prometheus asks the port that the API listens at."""
+        services = compose("compose.yaml", profiles=("monitoring",))["services"]
+        for name in ("prometheus", "grafana"):
+            for volume in services[name]["volumes"]:
+                assert volume["type"] == "volume" or Path(volume["source"]).exists(), volume
+        configuration = yaml.safe_load((DOCKER / "prometheus/prometheus.yaml").read_text())
+        (scrape,) = configuration["scrape_configs"]
+        assert scrape["dns_sd_configs"][0]["port"] == services["api"]["ports"][0]["target"]
+        assert "/metrics" in create_app().openapi()["paths"]  # Prometheus's default
