@@ -12,7 +12,7 @@ _TICKS_PER_LOOK: Final = 10  # uvicorn ticks ten times a second
 
 class Server(uvicorn.Server):
     """Closes connections that bring no whole request for `silent_seconds`: uvicorn itself waits for ever for the first
-    one, and for one that comes byte by byte. When it has to stop, it tells the requests that wait for results, which are
+    one, and for one that comes byte by byte. When it has to stop, it tells the requests that wait for results: they are
     answered with what there is."""
 
     def __init__(self, config: uvicorn.Config, silent_seconds: float = 15) -> None:
