@@ -12,7 +12,7 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import png
 from tests.e2e.editor import Editor, pixels
-from tests.e2e.service import Service
+from tests.e2e.service import Service, form, submit
 
 
 def test_what_the_mouse_paints_is_filled_and_nothing_else_changes(editor: Editor, picture: bytes) -> None:
@@ -216,15 +216,18 @@ def test_the_result_is_compared_kept_and_gone_on_from(editor: Editor) -> None:
 
 
 def test_a_job_that_waits_can_be_cancelled(editor: Editor, service: Service, address: str) -> None:
-    """Cancel ends the job at the service and brings the mask back, ready to run again."""
+    """The page tells how many are ahead; Cancel ends the job at the service and brings the mask back, ready to run
+    again."""
     stopped = [pid for pid, command in service.processes().items() if "inference" in command]
     assert stopped, service.processes()
     editor.drag((0.4, 0.4), (0.5, 0.4))
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     try:
+        with httpx.Client(base_url=address) as client:
+            submit(client, "the-one-before", form())
         editor.run_button.click()
-        expect(editor.page.get_by_text("Waiting for a worker")).to_be_visible()
+        expect(editor.page.get_by_text("Waiting, 1 job ahead")).to_be_visible()
         editor.page.get_by_role("button", name="Cancel").click()
         expect(editor.root).to_have_attribute("data-state", "edit")
         newest = httpx.get(address + "jobs?limit=1").json()["jobs"][0]

@@ -166,6 +166,7 @@ export class SamplesView {
     const between = wish.interpolate !== null;
     showError(this._error);
     this._grid.classList.add("pending");
+    this._caption.textContent = "Drawing…";
     try {
       const sheet = await drawSamples(wish, running.signal);
       this.sheet = sheet;
@@ -175,7 +176,9 @@ export class SamplesView {
       else this._showGrid(sheet);
       this._caption.textContent = `${plural(sheet.sources.length, "picture")} of ${sheet.width} × ${sheet.height} by ${sheet.model}`;
     } catch (error) {
-      if (error.name !== "AbortError") showError(this._error, error.message);
+      if (error.name === "AbortError") return; // another wish has taken its place
+      this._caption.textContent = "";
+      showError(this._error, error.message);
     } finally {
       if (this._running === running) this._grid.classList.remove("pending");
     }

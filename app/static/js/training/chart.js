@@ -53,6 +53,7 @@ export function createChart(title) {
     update(series, total) {
       if (series.length === 0) return;
       points = thin(series);
+      element.classList.toggle("single", points.length === 1); // a figure, and no line yet
       last = Math.max(total, points.at(-1)?.[0] ?? 1, 1);
       const values = points.map(([, each]) => each);
       const top = Math.max(...values);
@@ -60,9 +61,7 @@ export function createChart(title) {
       const range = top - bottom || Math.abs(top) || 1;
       const place = ([step, each]) =>
         `${((step / last) * WIDTH).toFixed(1)} ${(4 + ((top - each) / range) * (HEIGHT - 8)).toFixed(1)}`;
-      // A single point is a line of no length: its round cap is a dot.
-      const [start] = points;
-      path.setAttribute("d", points.length === 1 ? `M${place(start)}h0.01` : `M${points.map(place).join("L")}`);
+      path.setAttribute("d", `M${points.map(place).join("L")}`);
       high.textContent = number(top);
       low.textContent = number(bottom);
       const now = points.at(-1)?.[1];

@@ -17,7 +17,11 @@ export class TrainingView {
     this._error = h("p", { class: "error", role: "alert", hidden: true });
     this._list = h("ul", { class: "runs" });
     this._empty = h("p", { class: "muted" }, "No runs yet.");
-    this._detail = h("div", { class: "run-detail" });
+    this._detail = h(
+      "div",
+      { class: "run-detail" },
+      h("p", { class: "nothing" }, "A run shows its curves and previews here while it learns."),
+    );
     root.append(
       h(
         "div",
