@@ -44,6 +44,10 @@ class Child:
         self._started_at = time.monotonic()
         self._process = self._start()
 
+    def start_in(self, seconds: float) -> None:
+        """Have `look` start it for the first time, in so long."""
+        self._start_at = time.monotonic() + seconds
+
     def look(self) -> None:
         """Start it again if it has ended and its pause is over; call this often."""
         if self._process is not None and (code := self._process.poll()) is not None:

@@ -16,7 +16,7 @@ from models.loading import WeightsError, load
 from models.vanilla_gan.network import Generator as VanillaGan
 
 _KEPT: Final = 8
-_WARM_UP_SIDE: Final = 256
+_WARM_UP_SIDE: Final = 32  # every kernel has run once then; a larger picture would only take longer
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Networks:
                 continue
             if isinstance(engine, CompletionEngine):
                 hole = np.zeros((_WARM_UP_SIDE, _WARM_UP_SIDE), bool)
-                hole[96:160, 96:160] = True
+                hole[12:20, 12:20] = True
                 complete(np.zeros((*hole.shape, 3), np.uint8), hole, engine)
 
     def loaded(self) -> list[str]:

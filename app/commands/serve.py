@@ -37,6 +37,7 @@ _LOOK_SECONDS: Final = 0.1
 _STOP_SECONDS: Final = 40.0
 _SAME_STOP_SECONDS: Final = 0.5
 _SLOW_SECONDS: Final = 60.0
+_TRAINING_LATER_SECONDS: Final = 3.0  # so that it does not take the processor from what the person waits for
 
 _console = Console(highlight=False, soft_wrap=True)
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -83,7 +84,10 @@ def _supervise(listener: socket.socket, folder: Path, stops: list[float], starte
             ("training worker", _worker(TRAINING_QUEUE, node), keyless, ()),
         ):
             children.append(Child(name, partial(spawn, command, variables, inherited), _warn))
-            children[-1].start()
+        *first, training = children[-3:]
+        for child in first:
+            child.start()
+        training.start_in(_TRAINING_LATER_SECONDS)
         url = _url(listener)
         _console.print(f"Starting at {url}, with data in {folder}.")
         readiness = _Readiness(url, started)

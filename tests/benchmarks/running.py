@@ -54,6 +54,7 @@ def running_service() -> Iterator[RunningService]:
             cwd=ROOT,
             env=environment,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
