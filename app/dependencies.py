@@ -56,7 +56,7 @@ def get_owner(
     request: Request,
     clients: ClientsDep,
     needed: SecurityScopes,
-    _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],  # these two for the description of the API
     __: Annotated[str | None, Depends(_header)],
 ) -> str:
     """Whose request it is; empty where the operator has set no keys. Raises ProblemError where it may not."""

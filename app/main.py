@@ -83,6 +83,7 @@ def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSetti
     for part in (inpaint, samples, jobs, training, models, health, docs):
         app.include_router(part.router)
     app.frontend("/", directory=STATIC_DIR, fallback=None)
+    # What is added last is asked first.
     if settings.rate_limit:
         app.add_middleware(RateLimits, client=client, rate=settings.rate_limit)
     app.add_middleware(KnownKeys, keyring=settings.keyring)
