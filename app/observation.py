@@ -74,7 +74,10 @@ class _Request:
         path, status = self._scope["path"], self._status
         route = getattr(self._scope.get("route"), "path", None)
         quiet = path in _PROBES or (route is None and status < 400)
-        level = logging.ERROR if status >= 500 and path not in _PROBES else logging.DEBUG if quiet else logging.INFO
+        if status >= 500 and path not in _PROBES:
+            level = logging.ERROR if status == 500 else logging.WARNING
+        else:
+            level = logging.DEBUG if quiet else logging.INFO
         values = {
             "method": self._scope["method"],
             "path": path,

@@ -52,18 +52,22 @@ class JobWatcher:
                 del self._watches[job_id]
 
     async def _listen(self) -> None:
+        away = False
         while True:
             client = redis.asyncio.Redis.from_url(self._redis_url, decode_responses=True, **SOCKET_OPTIONS)
             try:
                 async with client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
                     await pubsub.subscribe(CHANNEL)
+                    away = False
                     self._wake_all()  # whatever was told while nobody listened
                     while True:
                         message = await pubsub.get_message(timeout=5)
                         if message is not None:
                             self._wake(message["data"])
             except (redis.RedisError, OSError) as error:
-                log.info("The broker is away, waiting requests look for themselves: %s", error)
+                if not away:
+                    log.warning("The broker is away, waiting requests look for themselves: %s", error)
+                away = True
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     def _wake(self, job_id: str) -> None:

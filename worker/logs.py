@@ -105,7 +105,7 @@ def _for_people() -> list[Processor]:
         pad_event_to=0,
         exception_formatter=structlog.dev.plain_traceback,  # the default one prints every local variable
     )
-    return [_without_ids, renderer]
+    return [_in_short, renderer]
 
 
 def _local_time() -> Processor:
@@ -122,6 +122,7 @@ def _without_colours(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
-def _without_ids(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    event.pop("trace", None)  # of no use to who reads along
+def _in_short(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    for name in ("trace", "method", "path", "status"):  # of no use to who reads along, or in the message
+        event.pop(name, None)
     return event

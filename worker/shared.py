@@ -10,6 +10,7 @@ second before, and what is written goes to the bucket before it is said to be do
 
 import hashlib
 import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -24,6 +25,15 @@ from worker.storage import MissingObjectError, Storage, StorageUnavailableError
 _FRESH_SECONDS: Final = 1.0
 _SMALL: Final = ("run.json", "log.jsonl", "card.json", "preview.png")
 _WEIGHTS: Final = "weights.safetensors"
+_KEPT: Final = (
+    "checkpoint-*.pt",
+    "options.json",
+    "weights.safetensors",
+    "card.json",
+    "log.jsonl",
+    "preview.png",
+    "previews/*.png",
+)
 _LAST: Final = ("weights.safetensors", "card.json", "log.jsonl")
 """What others go by is put after what it tells of."""
 
@@ -59,14 +69,19 @@ class Mirror:
         self._folder = folder
         self._marks: dict[str, str] = {}  # by name: of the content that lies here
         self._looked_at: dict[str, float] = {}
+        self._lock = threading.Lock()
 
     def pull(self, wanted: Callable[[str], bool], below: str = "", fresh_seconds: float = _FRESH_SECONDS) -> None:
         """Bring copies of what is `wanted` by its name up to date, unless that was done a moment ago.
 
         Goes on with what is here while the bucket cannot be reached.
         """
-        if time.monotonic() < self._looked_at.get(below, 0.0) + fresh_seconds:
-            return
+        with self._lock:  # one thread looks, the others use what it finds
+            if time.monotonic() >= self._looked_at.get(below, -fresh_seconds) + fresh_seconds:
+                self._pull(wanted, below)
+                self._looked_at[below] = time.monotonic()
+
+    def _pull(self, wanted: Callable[[str], bool], below: str) -> None:
         try:
             names = self._list(below)
             for name, mark in names.items():
@@ -78,7 +93,6 @@ class Mirror:
                 del self._marks[name]
         except StorageUnavailableError as error:
             _log.warning("Going on with what is known here: %s", error)
-        self._looked_at[below] = time.monotonic()
 
     def fetch(self, name: str) -> bool:
         """Copy one file; False where the bucket has none. Raises StorageUnavailableError."""
@@ -227,8 +241,7 @@ class RunKeeper:
         return found
 
     def _files(self) -> list[Path]:
-        patterns = ("checkpoint-*.pt", _WEIGHTS, "card.json", "log.jsonl", "preview.png", "previews/*.png")
-        return [path for pattern in patterns for path in self._folder.glob(pattern)]
+        return [path for pattern in _KEPT for path in self._folder.glob(pattern)]
 
 
 def _has_hash(path: Path, sha256: str) -> bool:

@@ -5,7 +5,7 @@ so, a network of its own, whose cable can be pulled.
 
 Jobs go to all APIs; meanwhile API and worker processes are killed and started again, and a worker's host is cut off.
 Then: every accepted job has its result, from every API, right and the same bytes; events cross hosts; totals agree;
-what one API puts into service, all workers draw with; and nothing is left in queue and bucket.
+what one API puts into service, all workers draw with; a run is trained on yet another host; and nothing is left over.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from PIL import Image
 from safetensors.numpy import load, save
 
 from models.catalog import SHIPPED, Card
+from tests.e2e.materials import write_digits
 from tests.e2e.service import form, until
 from worker.broker import find_server
 from worker.settings import WorkerSettings
@@ -122,8 +123,12 @@ class Cluster:
             self.apis.append(host)
         for number in range(workers):
             self.workers.append(self._host(f"worker-{number}", folder, [*inpaint, "worker", "--name", f"w{number}"]))
+        self.trainer = self._host("trainer", folder, [*inpaint, "worker", "training", "--name", "trainer"])
+        digits = json.dumps({"digits": str(folder / "digits")})
+        for host in (self.trainer, *self.apis):  # the API checks that the name is known; it never looks inside
+            host.environment["DATASETS"] = digits
         if namespaces:
-            for number, host in enumerate((*self.apis, *self.workers)):
+            for number, host in enumerate((*self.apis, *self.workers, self.trainer)):
                 host.namespace = f"{_PREFIX}-{host.name}"
                 _plug_in(host.namespace, f"{_NETWORK}.{10 + number}", f"to-{host.name}")
 
@@ -135,7 +140,7 @@ class Cluster:
     @contextmanager
     def running(self) -> Iterator["Cluster"]:
         """Started and ready; whatever becomes of it, no process is left."""
-        everything = [*self.infrastructure, *self.apis, *self.workers]
+        everything = [*self.infrastructure, *self.apis, *self.workers, self.trainer]
         before = dict(os.environ)
         os.environ |= {name: value for name, value in self.environment.items() if name.startswith("AWS_")}
         try:
@@ -321,6 +326,26 @@ def check_promotion(cluster: Cluster, folder: Path) -> None:
     until(all_have_it, 60)
 
 
+def check_training(cluster: Cluster, folder: Path) -> None:
+    """A run begun at one API, trained on another host, watched and put into service at a third."""
+    write_digits(folder / "digits")
+    cluster.trainer.start()
+    order = {"family": "vanilla-gan", "dataset": "digits", "overrides": {"name": "digits-cluster", "epochs": 2}}
+    run = httpx.post(f"{cluster.apis[0].url}/training-runs", json=order, timeout=20).raise_for_status().json()["id"]
+    other = cluster.apis[-1]
+
+    def state() -> str:
+        return str(httpx.get(f"{other.url}/training-runs/{run}", timeout=20).raise_for_status().json()["state"])
+
+    until(lambda: state() not in ("queued", "running"), 120, cluster.trainer.log)
+    assert state() == "succeeded", cluster.trainer.log()
+    assert httpx.get(f"{other.url}/training-runs/{run}/preview", timeout=20).headers["Content-Type"] == "image/png"
+    promotion = httpx.post(f"{other.url}/training-runs/{run}/promote", timeout=20).raise_for_status().json()
+    time.sleep(1.1)
+    drawn = httpx.get(f"{cluster.apis[0].url}/samples/digits-cluster?n=4", timeout=60).raise_for_status()
+    assert drawn.headers["X-Model"] == promotion["model"]
+
+
 def _other_digits() -> tuple[Card, bytes]:
     """Another version of the vanilla GAN that ships."""
     card = Card.model_validate_json((SHIPPED / "vanilla-gan-mnist.json").read_bytes())
@@ -376,6 +401,8 @@ def run(folder: Path, apis: int, workers: int, jobs: int, namespaces: bool, say:
         say("events cross hosts, totals agree")
         check_promotion(cluster, folder / "elsewhere")
         say("new weights serve on every host")
+        check_training(cluster, folder)
+        say("a run was trained on a host of its own, and its weights serve on all")
         check_clean(cluster, folder / "elsewhere")
         say(f"queue and bucket are clean; {json.dumps(cluster.metric(cluster.apis[0], 'inpaint_leases_lost_total'))}")
 
