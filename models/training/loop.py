@@ -206,6 +206,8 @@ class _Run:
             self._step, self._seconds, self._images = state["step"], state["seconds"], state["images"]
             self._metrics = dict(state["metrics"])
             self._reporter.event("resumed", self._step, of=self._recipe.steps, changed_options=", ".join(changed))
+            if self._first:
+                self._export()  # again: the run may have been killed between its last checkpoint and this
         else:
             self._reporter.event("started", 0, of=self._recipe.steps)
             if self._first:
@@ -275,9 +277,12 @@ class _Run:
                 "recipe": self._recipe.state_dict(),
             }
             checkpoint.save(self._out, self._step, state)
-            export(self._recipe, self._out, images=self._images, seconds=self._seconds, metrics=self._metrics)
+            self._export()
             self._reporter.event("checkpoint", self._step)
         processes.wait()
+
+    def _export(self) -> None:
+        export(self._recipe, self._out, images=self._images, seconds=self._seconds, metrics=self._metrics)
 
 
 def export(recipe: Recipe[Any], out: Path, *, images: int, seconds: float, metrics: Mapping[str, float]) -> Card:

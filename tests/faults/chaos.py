@@ -242,6 +242,11 @@ def _tell(console: Console, number: int, found: Round) -> None:
     )
 
 
+def _plain(found: Round) -> dict[str, Any]:
+    """For JSON. `asdict` alone takes a Counter's pairs for things to count."""
+    return asdict(replace(found, faults=dict(found.faults), states=dict(found.states)))  # type: ignore[arg-type]
+
+
 def _portions(orders: list[Order], count: int) -> Iterator[list[Order]]:
     for number in range(count):
         yield orders[len(orders) * number // count : len(orders) * (number + 1) // count]
@@ -268,7 +273,7 @@ def main() -> int:
         table.add_row(name, str(value))
     console.print(table)
     if arguments.json:
-        arguments.json.write_text(json.dumps({**figures, "rounds": [asdict(found) for found in rounds]}, indent=2))
+        arguments.json.write_text(json.dumps({**figures, "rounds": [_plain(found) for found in rounds]}, indent=2))
     return 0 if all(found.audit.faultless() for found in rounds) else 1
 
 

@@ -1,5 +1,6 @@
 """The loop: exact resume, signals, runs gone wrong, what a run tells."""
 
+import hashlib
 import json
 import os
 import signal
@@ -105,6 +106,16 @@ def test_a_finished_run_resumed_does_nothing(tmp_path: Path) -> None:
     before = (tmp_path / loop.WEIGHTS).read_bytes()
     assert run(ToyRecipe(ToyOptions()), tmp_path, resume=True) is loop.Outcome.FINISHED
     assert (tmp_path / loop.WEIGHTS).read_bytes() == before
+
+
+@pytest.mark.parametrize("lost", [loop.WEIGHTS, loop.CARD])
+def test_a_run_killed_between_its_last_checkpoint_and_its_export_has_weights(tmp_path: Path, lost: str) -> None:
+    """Resumed, it writes weights and card again, and they fit."""
+    run(ToyRecipe(ToyOptions()), tmp_path)
+    (tmp_path / lost).write_bytes(b"of an earlier checkpoint")
+    assert run(ToyRecipe(ToyOptions()), tmp_path, resume=True) is loop.Outcome.FINISHED
+    card = Card.model_validate_json((tmp_path / loop.CARD).read_bytes())
+    assert hashlib.sha256((tmp_path / loop.WEIGHTS).read_bytes()).hexdigest() == card.sha256
 
 
 def test_a_checkpoint_of_another_network_is_refused_in_words(tmp_path: Path) -> None:
