@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from app.exposure import ExposureError, check_exposure
 from app.settings import ApiSettings
 from tests.app.conftest import FakeWorker, until
-from worker.ledger import Ledger
+from worker.ledger import Ledger, Room, WorkerInfo
 
 pytestmark = pytest.mark.anyio
 Form = dict[str, tuple[str, bytes, str]]
@@ -41,6 +41,21 @@ async def test_ready_with_a_worker(client: httpx.AsyncClient, ledger: Ledger, wo
     assert answer.status_code == 200
     assert (answer.json()["workers"][0]["id"], answer.json()["model"][:13]) == ("fake:1", "glcic-celeba@")
     assert worker.handled == []
+
+
+async def test_ready_ends_with_what_it_takes(client: httpx.AsyncClient, ledger: Ledger) -> None:
+    """A worker that falls silent is missed after its time, and a storage that is full is said to be; the process itself
+    is well all the while."""
+    ledger.announce("node:1", WorkerInfo(id="node:1", queue="inference"), ttl_seconds=0.5)
+    assert (await client.get("/readyz")).status_code == 200
+    ledger.note_room(Room(used=10, free=0, full=True))
+    answer = await client.get("/readyz")
+    assert (answer.status_code, "storage is full" in answer.json()["detail"]) == (503, True)
+    ledger.note_room(Room(used=1, free=9, full=False))
+    await until(lambda: not ledger.workers())
+    answer = await client.get("/readyz")
+    assert (answer.status_code, "No worker" in answer.json()["detail"]) == (503, True)
+    assert (await client.get("/healthz")).status_code == 200
 
 
 async def test_metrics_tell_the_queue_and_the_requests(client: httpx.AsyncClient, form: Form) -> None:

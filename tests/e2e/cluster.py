@@ -339,7 +339,8 @@ def check_training(cluster: Cluster, folder: Path) -> None:
 
     until(lambda: state() not in ("queued", "running"), 120, cluster.trainer.log)
     assert state() == "succeeded", cluster.trainer.log()
-    assert httpx.get(f"{other.url}/training-runs/{run}/preview", timeout=20).headers["Content-Type"] == "image/png"
+    preview = f"{other.url}/training-runs/{run}/preview"
+    until(lambda: httpx.get(preview, timeout=20).headers["Content-Type"] == "image/png", 5)
     promotion = httpx.post(f"{other.url}/training-runs/{run}/promote", timeout=20).raise_for_status().json()
     time.sleep(1.1)
     drawn = httpx.get(f"{cluster.apis[0].url}/samples/digits-cluster?n=4", timeout=60).raise_for_status()
