@@ -46,7 +46,7 @@ async def test_ready_with_a_worker(client: httpx.AsyncClient, ledger: Ledger, wo
 async def test_ready_ends_with_what_it_takes(client: httpx.AsyncClient, ledger: Ledger) -> None:
     """A worker that falls silent is missed after its time, and a storage that is full is said to be; the process itself
     is well all the while."""
-    ledger.announce("node:1", WorkerInfo(id="node:1", queue="inference"), ttl_seconds=0.5)
+    ledger.announce("node:1", WorkerInfo(id="node:1", queue="inference"), ttl_seconds=1.5)
     assert (await client.get("/readyz")).status_code == 200
     ledger.note_room(Room(used=10, free=0, full=True))
     answer = await client.get("/readyz")
