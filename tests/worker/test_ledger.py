@@ -415,10 +415,10 @@ class TestLostMessages:
     def test_a_job_without_a_message_is_published_once(self, ledger: Ledger, submit: Submit) -> None:
         """A message that nobody has and nobody sent is sent by one of many sweeps, and not again right away."""
         job = submit()
-        assert not ledger.sweep(grace_seconds=0.2).unpublished
-        time.sleep(0.25)
+        assert not ledger.sweep(grace_seconds=0.8).unpublished
+        time.sleep(0.85)
         with ThreadPoolExecutor(8) as pool:
-            reports = list(pool.map(lambda _: ledger.sweep(grace_seconds=0.2), range(16)))
+            reports = list(pool.map(lambda _: ledger.sweep(grace_seconds=0.8), range(16)))
         assert [found for report in reports for found in report.unpublished] == [(job.id, INFERENCE_QUEUE)]
 
     def test_a_waiting_message_is_left_alone(self, ledger: Ledger, submit: Submit, client: redis.Redis) -> None:
