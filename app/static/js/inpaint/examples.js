@@ -26,11 +26,10 @@ export const EXAMPLES = [
     alt: "A tabby cat, close up",
     strokes: [
       {
-        radius: 7,
+        radius: 9,
         points: [
-          [12, 226],
-          [60, 222],
-          [104, 236],
+          [330, 250],
+          [345, 262],
         ],
       },
     ],
@@ -55,10 +54,10 @@ export const EXAMPLES = [
     alt: "A rocket on its launch pad at night",
     strokes: [
       {
-        radius: 8,
+        radius: 14,
         points: [
-          [446, 120],
-          [446, 196],
+          [80, 349],
+          [84, 351],
         ],
       },
     ],

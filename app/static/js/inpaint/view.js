@@ -50,6 +50,8 @@ export class InpaintView {
     this.entry = null;
     /** @type {AbortController | null} */
     this.run = null;
+    /** @type {Picture | null} the example that was opened last: its mask is a gift */
+    this._example = null;
     this._build();
     listenForFiles(root, { onFile: (file) => this.openFile(file), onNothing: (message) => this._fail(message) });
     document.addEventListener("keydown", (event) => {
@@ -187,6 +189,7 @@ export class InpaintView {
         const track = points.map(([x, y]) => ({ x, y }));
         track.forEach((point, i) => paintStroke(mask, track[Math.max(i - 1, 0)], point, radius, 1));
       }
+      this._example = picture;
       this._open(picture, mask);
     } catch (error) {
       this._fail(error instanceof TypeError ? "The example could not be loaded: no connection." : error.message);
@@ -323,7 +326,9 @@ export class InpaintView {
       const marked = share ? `${percent(share)} marked` : "nothing marked yet";
       this._facts.textContent = `${picture.width} × ${picture.height}, ${marked}`;
       this._runButton.disabled = share === 0;
-      this._hint.textContent = share ? "" : "Paint over what should go first.";
+      const given = picture === this._example && !this.stage.undoStack.canUndo;
+      const next = given ? "The mask is drawn already: run it, or paint your own." : "";
+      this._hint.textContent = share ? next : "Paint over what should go first.";
     }, 30);
   }
 }
