@@ -7,7 +7,7 @@ from tests.e2e.editor import Editor
 
 OPTIONS = "epochs=5\nbatch_size=50\nlog_every=3\npreview_every=20\nprecision=float32"
 LONG = "epochs=100000\nlog_every=5\npreview_every=20\nprecision=float32"
-MINUTE = 60_000
+PATIENCE = 120_000  # milliseconds: another process imports torch first, on a machine that may be busy
 
 
 def test_a_run_is_started_watched_to_its_end_and_put_into_service(page: Page, address: str) -> None:
@@ -19,9 +19,9 @@ def test_a_run_is_started_watched_to_its_end_and_put_into_service(page: Page, ad
     page.get_by_label("Options over the preset").fill(OPTIONS)
     page.get_by_role("button", name="Start training").click()
     run = page.get_by_role("article", name="Vanilla GAN on digits")
-    expect(run.get_by_text("Running")).to_be_visible(timeout=MINUTE)
-    expect(run.get_by_text("images/s")).to_be_visible(timeout=MINUTE)
-    expect(run.get_by_text("Finished")).to_be_visible(timeout=MINUTE)
+    expect(run.get_by_text("Running")).to_be_visible(timeout=PATIENCE)
+    expect(run.get_by_text("images/s")).to_be_visible(timeout=PATIENCE)
+    expect(run.get_by_text("Finished")).to_be_visible(timeout=PATIENCE)
     expect(run).to_contain_text("Step 60 of 60")
     curve = run.get_by_role("img", name="Generator loss")
     assert str(curve.locator("path").get_attribute("d")).count("L") > 10
@@ -54,13 +54,13 @@ def test_a_run_can_be_cancelled_and_resumed(page: Page, address: str) -> None:
     page.get_by_label("Options over the preset").fill(LONG)
     page.get_by_role("button", name="Start training").click()
     run = page.get_by_role("article", name="Vanilla GAN on digits")
-    expect(run.get_by_text("images/s")).to_be_visible(timeout=MINUTE)
+    expect(run.get_by_text("images/s")).to_be_visible(timeout=PATIENCE)
     run.get_by_role("button", name="Cancel").click()
-    expect(run.get_by_text("Cancelled")).to_be_visible(timeout=MINUTE)
+    expect(run.get_by_text("Cancelled")).to_be_visible(timeout=PATIENCE)
     run.get_by_role("button", name="Resume").click()
-    expect(run.get_by_text("Running")).to_be_visible(timeout=MINUTE)
+    expect(run.get_by_text("Running")).to_be_visible(timeout=PATIENCE)
     run.get_by_role("button", name="Cancel").click()
-    expect(run.get_by_text("Cancelled")).to_be_visible(timeout=MINUTE)
+    expect(run.get_by_text("Cancelled")).to_be_visible(timeout=PATIENCE)
 
 
 def test_wrong_options_are_said_in_words(page: Page, address: str) -> None:
