@@ -126,6 +126,17 @@ def retry_after(seconds: float) -> dict[str, str]:
     return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
+def not_stored() -> ProblemError:
+    """503 for an upload that the disk does not take."""
+    return ProblemError(
+        503,
+        "storage-unavailable",
+        "The picture could not be stored",
+        "The service's disk is full or away. Nothing was accepted; send the request again later.",
+        retry_after(30),
+    )
+
+
 def bad_parameter(detail: str, **more: Any) -> ProblemError:
     """400 for a parameter that makes no sense."""
     return ProblemError(400, "bad-parameter", "A parameter cannot be used", detail, **more)
@@ -256,6 +267,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error.__cause__, OSError):  # FastAPI takes an upload that could not be spooled for a broken one
+            log.error("An upload could not be held: %s", error.__cause__)
+            return problem_response(not_stored())
         title = http.HTTPStatus(error.status_code).phrase
         kind = title.lower().replace(" ", "-")
         detail = error.detail

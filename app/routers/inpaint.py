@@ -16,7 +16,7 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from app.dependencies import Clients, ClientsDep, OwnerDep
-from app.errors import ProblemError, bad_parameter, retry_after
+from app.errors import bad_parameter, not_stored
 from app.jobs import (
     CancelAfterDep,
     Preference,
@@ -336,13 +336,7 @@ def _prepare(clients: Clients, options: Options, job_id: str) -> InpaintRequest:
         clients.storage.put(inputs.mask_key, pack_mask(mask))
     except OSError as error:
         discard_inputs(clients, inputs)
-        raise ProblemError(
-            503,
-            "storage-unavailable",
-            "The picture could not be stored",
-            "The service's disk is full or away. Nothing was accepted; send the request again later.",
-            retry_after(30),
-        ) from error
+        raise not_stored() from error
     return inputs
 
 
