@@ -1,16 +1,12 @@
 """GLCIC's training step as the `cpu` preset runs it, against a plain float32 loop over the same network.
 
-    python -m tests.benchmarks.training_step [--sizes 64 128] [--rounds 3] [--json FILE]
-
 The plain loop is what one writes first: float32, NCHW, AdamW as it comes, denormals as the processor
 handles them. Both start from the weights that ship, take batches of 16, and run in processes of their
 own, in turns, so that neither inherits the other's settings and both meet the same neighbours. What is
 compared is the median step of the completion phase.
 """
 
-import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -26,8 +22,10 @@ from models.glcic.options import PRESETS
 from models.glcic.train import GlcicRecipe, hole_mse, load_initial
 from models.training.data import Pictures
 from models.training.options import with_overrides
+from tests.benchmarks.figures import Figure, against, baseline
 
 WEIGHTS = Path(__file__).parents[2] / "models" / "weights" / "glcic-celeba.safetensors"
+SIZES, ROUNDS = (64, 128), 3
 STEPS, WARM_UP = 5, 2
 
 
@@ -78,39 +76,26 @@ def time_plain(size: int) -> list[float]:
     return seconds[WARM_UP:]
 
 
-def measure(kind: str, size: int) -> list[float]:
-    """In a fresh process."""
-    command = [sys.executable, "-m", "tests.benchmarks.training_step", "--child", kind, "--sizes", str(size)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
+def measure() -> list[Figure]:
+    """The two in turns."""
+    figures = []
+    for size in SIZES:
+        seconds: dict[str, list[float]] = {"plain": [], "ours": []}
+        for _ in range(ROUNDS):
+            for kind, measured in seconds.items():
+                measured += _in_fresh_process(kind, size)
+        plain, ours = (1000 * statistics.median(seconds[kind]) for kind in ("plain", "ours"))
+        base = baseline(f"plain step of 16 at {size}x{size}", plain)
+        figures += [base, against(base, f"step of 16 at {size}x{size}", ours)]
+    return figures
+
+
+def _in_fresh_process(kind: str, size: int) -> list[float]:
+    command = [sys.executable, "-m", "tests.benchmarks.training", kind, str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds: list[float] = json.loads(done.stdout)
     return seconds
 
 
-def main() -> None:
-    """Print a table; JSON where wanted."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--child", choices=["ours", "plain"], help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.child:
-        print(json.dumps({"ours": time_ours, "plain": time_plain}[arguments.child](arguments.sizes[0])))
-        return
-    figures = []
-    print(f"{'size':>4} {'plain ms':>9} {'ours ms':>9} {'ratio':>6} {'images/s':>9}")
-    for size in arguments.sizes:
-        seconds: dict[str, list[float]] = {"plain": [], "ours": []}
-        for _ in range(arguments.rounds):
-            for kind, measured in seconds.items():
-                measured += measure(kind, size)
-        plain, ours = (1000 * statistics.median(seconds[kind]) for kind in ("plain", "ours"))
-        figures.append({"size": size, "plain_ms": plain, "ours_ms": ours, "ratio": plain / ours})
-        print(f"{size:>4} {plain:>9.0f} {ours:>9.0f} {plain / ours:>6.2f} {16000 / ours:>9.1f}", flush=True)
-    if arguments.json:
-        about = {"threads": torch.get_num_threads(), "torch": torch.__version__, "steps": STEPS * arguments.rounds}
-        arguments.json.write_text(json.dumps({**about, "figures": figures}, indent=2))
-
-
 if __name__ == "__main__":
-    main()
+    print(json.dumps({"ours": time_ours, "plain": time_plain}[sys.argv[1]](int(sys.argv[2]))))
