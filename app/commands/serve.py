@@ -66,7 +66,8 @@ def serve(host: str | None = None, port: int | None = None, data_dir: Path | Non
 
 
 def _supervise(listener: socket.socket, folder: Path, stops: list[float], started: float) -> None:
-    environment = {**os.environ, "DATA_DIR": str(folder)}
+    # With an arena for each of many threads, glibc keeps what each of them once needed for the largest picture.
+    environment = {"MALLOC_ARENA_MAX": "2", **os.environ, "DATA_DIR": str(folder)}
     broker = None if environment.get("REDIS_URL") else Broker(folder / "broker")
     children: list[Child] = []
     try:
