@@ -117,8 +117,9 @@ class Victims:
         return code
 
     def _start_again(self) -> None:
-        """As an operator does, once all that was below the supervisor has gone with it."""
+        """As an operator does, once all that was below the supervisor has gone with it. Who is frozen cannot go."""
         self.service.process.wait(60)
+        self.settle()
         until(lambda: not self.service.processes(), 10, self.service.processes)
         self.service = self._start()
 
