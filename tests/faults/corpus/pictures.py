@@ -404,6 +404,8 @@ def shapes() -> Iterator[Case]:
     for width, height in ((1, 1), (1, 500), (500, 1), (3, 2)):
         pixels = photo(15, width, height)
         yield post(f"picture: {width}x{height}", 200, "", image_part(saved(pixels)), box_part("0,0,1,1"))
+    largest = saved(np.zeros((4990, 5000, 3), np.uint8), compress_level=1)
+    yield post("picture: 24.95 megapixels, all there", 200, "", image_part(largest), box_part())
     yield post(
         "picture: 20000x2 as webp",
         400,
