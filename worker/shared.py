@@ -173,8 +173,7 @@ class SharedRuns(Runs):
         return super().recent(owner, limit)
 
     def preview(self, run_id: str, step: int | None = None) -> bytes | None:
-        name = f"previews/{step:09d}.png"
-        if step is not None and not (self.folder(run_id) / name).exists():
+        if step is not None and not (self.folder(run_id) / (name := f"previews/{step:09d}.png")).exists():
             self._mirror.fetch(f"{run_id}/{name}")
         return super().preview(run_id, step)
 

@@ -81,6 +81,7 @@ def train(keeper: RunKeeper, folder: Path, step: int, weights: bytes) -> None:
     (folder / f"checkpoint-{step:09d}.pt").write_bytes(b"state %d" % step)
     (folder / "weights.safetensors").write_bytes(weights)
     (folder / "card.json").write_text(card(weights).model_dump_json())
+    (folder / "preview.png").write_bytes(b"newest")
     (folder / "previews").mkdir(exist_ok=True)
     (folder / f"previews/{step:09d}.png").write_bytes(b"png")
     with (folder / "log.jsonl").open("a") as log:
@@ -96,6 +97,7 @@ def test_a_run_is_watched_from_a_host_that_does_not_train(hosts: list[WorkerSett
     assert open_runs(there).get("run-1") == record("run-1")
     train(RunKeeper(there, "run-1"), there.runs_dir / "run-1", 10, b"first")
     assert runs.last("run-1")["progress"]["step"] == 10
+    assert runs.preview("run-1") == b"newest"
     assert runs.preview("run-1", 10) == b"png"
     assert runs.preview("run-1", 11) is None
     exported = runs.export("run-1")
