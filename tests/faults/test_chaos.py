@@ -7,15 +7,12 @@ import pytest
 from tests.faults.chaos import run
 from tests.faults.victims import SUPERVISOR
 
-SEED = 574
-"""With which each kind of process is killed at least once."""
-
 
 @pytest.mark.timeout(300)
 def test_killing_any_process_loses_no_job(tmp_path: Path) -> None:
     """Sixty jobs and a training run end in the bytes of the undisturbed service, once each, though every process is
     killed or stopped, one is frozen and the broker is away for a while; nothing is left over, in the end no process."""
-    (found,) = run(kills=10, jobs=60, seed=SEED, outage=3, folder=tmp_path)
+    (found,) = run(kills=10, jobs=60, seed=574, outage=3, folder=tmp_path)
     assert found.audit.faultless(), found
     assert found.states["succeeded"] + found.states["cancelled"] == found.jobs == 65
     assert found.under_load >= found.kills / 2, "too few of the faults came while jobs were under way"

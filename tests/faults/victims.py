@@ -5,7 +5,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +51,13 @@ class Fault:
         return self.name in ("SIGKILL", "SIGTERM")
 
 
-def choose(rng: random.Random, *, frozen: bool) -> Fault:
-    """The next fault: a process frozen for a while, one time in six for longer than a lease, or one ended."""
+def choose(rng: random.Random, *, frozen: bool, due: Collection[str] = ()) -> Fault:
+    """The next fault: a process frozen for a while, one time in six for longer than a lease, or one ended.
+
+    Its victim is one of those that are `due`, where any are.
+    """
     chances = FROZEN if frozen else KILLED
-    victim = rng.choices(list(chances), list(chances.values()))[0]
+    victim = rng.choice(sorted(due)) if due else rng.choices(list(chances), list(chances.values()))[0]
     if frozen:
         return Fault("SIGSTOP", victim, _BEYOND_A_LEASE if rng.random() < 1 / 6 else rng.uniform(0.3, 6))
     return Fault(rng.choices(("SIGKILL", "SIGTERM"), (3, 1))[0], victim)
