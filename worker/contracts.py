@@ -63,6 +63,9 @@ class InpaintRequest(Contract):
 
     kind: Literal["inpaint"] = "inpaint"
     model: str = Field(description="`NAME@VERSION`, resolved when the job was accepted.")
+    elsewhere: str | None = Field(
+        default=None, description="Likewise, for holes in which no face is; where unset, `model` completes all."
+    )
     image_key: str = Field(description="Storage key of the decoded picture.")
     mask_key: str = Field(description="Storage key of the decoded mask, as large as the picture.")
     strategy: Strategy = Strategy.AUTO
@@ -145,7 +148,7 @@ class Result(Contract):
 
     key: str = Field(description="Storage key of the result's bytes.")
     media_type: str
-    model: str = Field(description="`NAME@VERSION` that made it.")
+    model: str = Field(description="`NAME@VERSION` that made it; two, with a comma between, where both drew.")
     width: int = 0
     height: int = 0
     changed: float = Field(default=0.0, ge=0, le=1, description="Share of the picture's pixels that lay in the hole.")

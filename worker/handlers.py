@@ -17,7 +17,7 @@ import models.vanilla_gan.sample
 from models.catalog import UnknownModelError
 from models.dcgan.network import Generator as Dcgan
 from models.engine import CompletionEngine
-from models.glcic.complete import Cancelled, CompletionTask, complete_many
+from models.glcic.complete import Cancelled, Completed, CompletionTask, complete_many
 from models.glcic.geometry import dilate
 from models.loading import WeightsError
 from worker.connection import OUTAGES
@@ -83,10 +83,12 @@ class Completion:
         request = _inpaint_request(work)
         started = time.perf_counter()
         engine = self._networks.engine(request.model)
+        elsewhere = self._networks.engine(request.elsewhere) if request.elsewhere else None
         picture = unpack(self._storage.view(request.image_key))
         mask = dilate(unpack_mask(self._storage.get(request.mask_key)), request.dilate)
         begun = begin_encoding(picture, request.format, mask)
-        return _Picture(work, request, engine, picture, mask, begun, {"load": time.perf_counter() - started})
+        timings = {"load": time.perf_counter() - started}
+        return _Picture(work, request, engine, elsewhere, picture, mask, begun, timings)
 
     def _fits(self, picture: "_Picture", group: Sequence["_Picture"]) -> bool:
         pixels = sum(other.mask.size for other in group) + picture.mask.size
@@ -116,10 +118,10 @@ class Completion:
                 picture.timings["complete"] = seconds
                 self._finish(picture, outcome)
 
-    def _finish(self, picture: "_Picture", completed: np.ndarray) -> None:
+    def _finish(self, picture: "_Picture", completed: Completed) -> None:
         request, timings = picture.request, picture.timings
         started = time.perf_counter()
-        result = with_completed(picture.picture, completed, picture.mask)
+        result = with_completed(picture.picture, completed.pixels, picture.mask)
         begun = picture.begun
         content = begun.finish(result.pixels) if begun else encode(result, request.format, request.quality)
         timings["encode"] = time.perf_counter() - started
@@ -131,7 +133,7 @@ class Completion:
             Result(
                 key=key,
                 media_type=MEDIA_TYPES[request.format],
-                model=request.model,
+                model=picture.drawn_by(completed),
                 width=width,
                 height=height,
                 changed=np.count_nonzero(picture.mask) / picture.mask.size,
@@ -147,6 +149,7 @@ class _Picture:
     work: Work
     request: InpaintRequest
     engine: CompletionEngine
+    elsewhere: CompletionEngine | None
     picture: Picture
     mask: np.ndarray
     """(H, W) bool, dilated."""
@@ -161,7 +164,16 @@ class _Picture:
             self.request.blend.value,
             self.work.progress,
             self.work.cancelled,
+            self.elsewhere,
         )
+
+    def drawn_by(self, completed: Completed) -> str:
+        """`NAME@VERSION` of the model that drew, or of both; of the first where there was nothing to draw."""
+        request, engines = self.request, completed.engines
+        drew = [request.model] if self.engine in engines or not engines else []
+        if request.elsewhere is not None and self.elsewhere in engines:
+            drew.append(request.elsewhere)
+        return ", ".join(drew)
 
 
 class Sampling:

@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from app.settings import ApiSettings
 from models.catalog import Catalog, UnknownModelError, write_atomically
 from models.engine import choose_device, open_engine, prepare_process
 from models.glcic import geometry
@@ -60,7 +61,7 @@ def run(
     *,
     mask: Path | None = None,
     boxes: Sequence[str] = (),
-    model: str = "glcic-celeba",
+    model: str | None = None,
     strategy: Strategy = Strategy.AUTO,
     dilate: int = 0,
     blend: Blend = Blend.FEATHER,
@@ -76,19 +77,22 @@ def run(
     into the folder `output`. A picture that fails has its line on standard
     error, and the others go on: status 1. Status 2: nothing was begun.
     """
-    settings = WorkerSettings()
+    settings, api = WorkerSettings(), ApiSettings()
     catalog = Catalog(store=settings.weights_dir)
     try:
         holes = [_read_box(text) for text in boxes]
         if mask is not None and holes:
             raise UsageError("Give either --mask or --box, not both.")
         items = _plan(images, output, mask, image_format)
-        card = catalog.get(model)
-        if card.family != "glcic":
-            raise UsageError(f"{card.name} draws pictures and completes none: use `inpaint sample`.")
+        names = [model] if model else [name for name in (api.inpaint_model, api.scenes_model) if name]
+        cards = [catalog.get(name) for name in names]
+        for card in cards:
+            if card.family != "glcic":
+                raise UsageError(f"{card.name} draws pictures and completes none: use `inpaint sample`.")
         prepare_process(settings.threads)
         place = choose_device(device)
-        engine = open_engine(catalog, card, place)
+        engine, *others = [open_engine(catalog, card, place) for card in cards]
+        elsewhere = others[0] if others else None
     except (UsageError, UnknownModelError, WeightsError, RuntimeError) as error:
         print(f"inpaint run: {error}", file=sys.stderr)
         return UNUSABLE
@@ -97,7 +101,7 @@ def run(
         picture = decode_image(item.image.read_bytes(), max_pixels=settings.max_pixels)
         picture, hole = _find_hole(picture, item.mask, holes, settings.max_pixels)
         hole = geometry.dilate(hole, dilate)
-        completed = complete(picture.rgb, hole, engine, strategy=strategy.value, blend=blend.value)
+        completed = complete(picture.rgb, hole, engine, strategy=strategy.value, blend=blend.value, elsewhere=elsewhere)
         write_atomically(item.output, encode(with_completed(picture, completed, hole), item.image_format, quality))
 
     failed = 0
@@ -117,10 +121,11 @@ def run(
     if failed:
         print(f"inpaint run: {failed} of {len(items)} failed.", file=sys.stderr)
         return FAILED
+    used = " and ".join(card.reference for card in cards)
     if len(items) == 1:
-        print(f"{items[0].output}: completed with {card.reference}")
+        print(f"{items[0].output}: completed with {used}")
     else:
-        print(f"{output}: {len(items)} pictures completed with {card.reference}")
+        print(f"{output}: {len(items)} pictures completed with {used}")
     return DONE
 
 

@@ -53,7 +53,10 @@ _BOX = re.compile(r"\s*(-?\d{1,6})\s*,\s*(-?\d{1,6})\s*,\s*(-?\d{1,6})\s*,\s*(-?
 _MOST_BOXES = 256
 
 _HEADERS: dict[str, Any] = {
-    "X-Model": {"description": "Model and version that made it, `NAME@VERSION`.", "schema": {"type": "string"}},
+    "X-Model": {
+        "description": "Model and version that made it, `NAME@VERSION`; two, with a comma between, where both drew.",
+        "schema": {"type": "string"},
+    },
     "X-Job-Id": {"description": "The job; `GET /jobs/{id}` tells more.", "schema": {"type": "string"}},
     "X-Changed": {
         "description": "Share of the picture that lay in the hole, 0 to 1; everything else is as it came.",
@@ -138,7 +141,8 @@ def read_form(
     model: Annotated[
         str | None,
         Form(
-            description="`NAME` or `NAME@VERSION` as in `GET /models`.",
+            description="`NAME` or `NAME@VERSION` as in `GET /models`; where none is named, the service's own: "
+            "one for all holes, or one for holes in faces and one for all others.",
             examples=["glcic-celeba"],
             max_length=80,
         ),
@@ -310,6 +314,8 @@ def _prepare(clients: Clients, options: Options, job_id: str) -> InpaintRequest:
     card = clients.catalog.get(options.model or clients.settings.inpaint_model)
     if card.family != "glcic":
         raise bad_parameter(f"Model '{card.name}' is a {card.family}: it draws samples and fills no holes.")
+    scenes = clients.settings.scenes_model
+    elsewhere = clients.catalog.get(scenes).reference if scenes and not options.model else None
     max_pixels = clients.worker_settings.max_pixels
     image = options.image.file.read()
     if options.mask is not None:
@@ -323,6 +329,7 @@ def _prepare(clients: Clients, options: Options, job_id: str) -> InpaintRequest:
     folder = f"inputs/{job_id}/{uuid4().hex}"
     inputs = InpaintRequest(
         model=card.reference,
+        elsewhere=elsewhere,
         image_key=f"{folder}/image",
         mask_key=f"{folder}/mask",
         strategy=options.strategy,

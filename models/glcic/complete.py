@@ -10,7 +10,7 @@ batch (`complete_many`) and all of it stops at a word (`cancelled`).
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -70,13 +70,32 @@ class CompletionTask:
     blend: Blend = "feather"
     on_progress: Progress | None = None
     cancelled: Callable[[], bool] | None = None
+    elsewhere: Engine | None = None
+    """Completes the holes that lie in no face; where there is none, one engine completes all."""
 
 
-Outcome = Pixels | Exception
+@dataclass(frozen=True)
+class Completed:
+    """A picture without holes."""
+
+    pixels: Pixels
+    engines: tuple[Engine, ...]
+    """Those that drew in it; none where the mask was empty."""
+
+
+Outcome = Completed | Exception
 """What became of a task among several: its picture, or why there is none."""
 
-_Run = tuple[Canvas, Mask]
-_Completion = Generator[_Run, Canvas, Pixels]
+
+class _Run(NamedTuple):
+    """One run of a network that a completion waits for."""
+
+    canvas: Canvas
+    hole: Mask
+    engine: Engine
+
+
+_Completion = Generator[_Run, Canvas, Completed]
 
 
 def complete(
@@ -88,6 +107,7 @@ def complete(
     blend: Blend = "feather",
     on_progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
+    elsewhere: Engine | None = None,
 ) -> Pixels:
     """Fill the holes of one picture.
 
@@ -95,16 +115,18 @@ def complete(
     fill; may be empty or full. strategy: what the network sees, see
     `models.glcic.views.choose_look`. blend: how the hole is joined, see
     `models.glcic.blend.blend`. on_progress: called with finished and all steps.
-    cancelled: asked before each network run.
+    cancelled: asked before each network run. elsewhere: completes the holes that
+    lie in no face, where `engine` can tell.
 
     Returns a new (H, W, 3) uint8 picture, equal to `image` outside the mask;
     the same input gives the same bytes. Raises Cancelled, and ValueError when
     shapes or types are not as above.
     """
-    outcome = complete_many([CompletionTask(image, mask, strategy, blend, on_progress, cancelled)], engine)[0]
+    task = CompletionTask(image, mask, strategy, blend, on_progress, cancelled, elsewhere)
+    outcome = complete_many([task], engine)[0]
     if isinstance(outcome, Exception):
         raise outcome
-    return outcome
+    return outcome.pixels
 
 
 def complete_many(tasks: Sequence[CompletionTask], engine: Engine) -> list[Outcome]:
@@ -114,7 +136,7 @@ def complete_many(tasks: Sequence[CompletionTask], engine: Engine) -> list[Outco
     the exception that `complete` would have raised for it.
     """
     outcomes: list[Outcome | None] = [None] * len(tasks)
-    completions = [_complete(task, engine.image_size, engine.find_faces) for task in tasks]
+    completions = [_complete(task, engine) for task in tasks]
     waiting: dict[int, _Run] = {}
 
     def advance(number: int, answer: Canvas | None) -> None:
@@ -128,31 +150,44 @@ def complete_many(tasks: Sequence[CompletionTask], engine: Engine) -> list[Outco
     for number in range(len(tasks)):
         advance(number, None)
     while waiting:
-        shape = next(iter(waiting.values()))[1].shape
-        batch = [number for number, run in waiting.items() if run[1].shape == shape][: max(1, engine.batch_limit)]
+        first = next(iter(waiting.values()))
+        alike = [number for number, run in waiting.items() if _alike(run, first)]
+        batch = alike[: max(1, first.engine.batch_limit)]
         runs = [waiting.pop(number) for number in batch]
-        for number, answer in zip(batch, _run(runs, engine), strict=True):
+        for number, answer in zip(batch, _run(runs), strict=True):
             advance(number, answer)
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _complete(task: CompletionTask, frame: int, find_faces: FindFaces | None) -> _Completion:
+def _alike(run: _Run, other: _Run) -> bool:
+    """Whether one batch can have both."""
+    return run.engine is other.engine and run.hole.shape == other.hole.shape
+
+
+def _complete(task: CompletionTask, engine: Engine) -> _Completion:
     image, mask = task.image, task.mask
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f"The image must be (H, W, 3) uint8, not {image.shape} {image.dtype}.")
     if mask.shape != image.shape[:2] or mask.dtype != np.bool_:
         raise ValueError(f"The mask must be {image.shape[:2]} bool like the image, not {mask.shape} {mask.dtype}.")
     result = image.copy()
-    plan = plan_looks(image, mask, task.strategy, frame, find_faces)
+    elsewhere = task.elsewhere
+    plan = plan_looks(
+        image, mask, task.strategy, engine.image_size, engine.find_faces, elsewhere.image_size if elsewhere else None
+    )
+    drew: list[Engine] = []
     steps = _Steps(task, sum(len(_tiles(look.view.canvas_size)) * (1 + look.twice) for _, look in plan))
     for box, look in plan:
+        chosen = elsewhere if look.elsewhere and elsewhere else engine
+        if chosen not in drew:
+            drew.append(chosen)
         canvas, hole = look.view.take(image, mask)
-        completed = yield from _run_network(canvas, hole, steps)
+        completed = yield from _run_network(canvas, hole, chosen, steps)
         if look.twice:
-            mirrored = yield from _run_network(canvas[:, ::-1], hole[:, ::-1], steps)
+            mirrored = yield from _run_network(canvas[:, ::-1], hole[:, ::-1], chosen, steps)
             completed = (completed + mirrored[:, ::-1]) * np.float32(0.5)
         _put_back(result, mask, box, look.view, blend(canvas, hole, completed, task.blend), task.blend)
-    return result
+    return Completed(result, tuple(drew))
 
 
 @dataclass
@@ -173,7 +208,7 @@ class _Steps:
             self.task.on_progress(self.done, self.total)
 
 
-def _run_network(canvas: Canvas, hole: Mask, steps: _Steps) -> Generator[_Run, Canvas, Canvas]:
+def _run_network(canvas: Canvas, hole: Mask, engine: Engine, steps: _Steps) -> Generator[_Run, Canvas, Canvas]:
     """The network's picture of `canvas` where it has holes, tile by tile where it is large."""
     size = (canvas.shape[0], canvas.shape[1])
     completed = np.zeros_like(canvas)
@@ -182,7 +217,7 @@ def _run_network(canvas: Canvas, hole: Mask, steps: _Steps) -> Generator[_Run, C
             steps.start()
             # With the receptive field around it a tile comes out as if the whole canvas had been computed.
             around = tile.grown(MARGIN, size)
-            answer = yield canvas[around.slices], hole[around.slices]
+            answer = yield _Run(canvas[around.slices], hole[around.slices], engine)
             top, left = tile.top - around.top, tile.left - around.left
             completed[tile.slices] = answer[top : top + tile.height, left : left + tile.width]
         steps.finish()
@@ -211,7 +246,7 @@ def _tiles(size: tuple[int, int]) -> list[Box]:
     ]
 
 
-def _run(runs: list[_Run], engine: Engine) -> list[Canvas]:
-    image = torch.from_numpy(np.stack([canvas.transpose(2, 0, 1) for canvas, _ in runs]))
-    mask = torch.from_numpy(np.stack([hole[None].astype(np.float32) for _, hole in runs]))
-    return [answer.numpy().transpose(1, 2, 0) for answer in engine(image, mask)]
+def _run(runs: list[_Run]) -> list[Canvas]:
+    image = torch.from_numpy(np.stack([run.canvas.transpose(2, 0, 1) for run in runs]))
+    mask = torch.from_numpy(np.stack([run.hole[None].astype(np.float32) for run in runs]))
+    return [answer.numpy().transpose(1, 2, 0) for answer in runs[0].engine(image, mask)]

@@ -1,7 +1,7 @@
 """Which part of the picture the network sees for a group of holes, and at which scale."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from models.glcic.align import FRAME, FacePose, FindFaces
@@ -35,24 +35,35 @@ class Look:
 
     view: View
     twice: bool = False
+    elsewhere: bool = False
+    """Whether no face is there, and a network that learned other things completes it."""
 
 
 def plan_looks(
-    image: Pixels, mask: Mask, strategy: Strategy, frame: int, find_faces: FindFaces | None = None
+    image: Pixels,
+    mask: Mask,
+    strategy: Strategy,
+    frame: int,
+    find_faces: FindFaces | None = None,
+    frame_elsewhere: int | None = None,
 ) -> list[tuple[Box, Look]]:
     """Boxes that hold all of the holes, each with what the network gets to see to fill it; as `choose_look`.
 
     With strategy auto and `find_faces`, a hole that is within a face, and no scratch, is seen in the face's canonical
-    frame; those in the same face share a box.
+    frame; those in the same face share a box. Where another network completes what is no face, `frame_elsewhere` is
+    the side that it was trained at.
     """
     boxes = group_holes(mask)
-    if find_faces is None or strategy != "auto":
+    if find_faces is None or (strategy != "auto" and frame_elsewhere is None):
         return [(box, choose_look(mask, box, strategy, frame)) for box in boxes]
     plan: list[tuple[Box, Look]] = []
     waiting = list(zip(boxes, find_faces(image, mask, boxes), strict=True))
     while waiting:
         box, pose = waiting.pop(0)
-        view = _in_face(mask, box, pose, frame)
+        if pose is None and frame_elsewhere is not None:
+            plan.append((box, replace(choose_look(mask, box, strategy, frame_elsewhere), elsewhere=True)))
+            continue
+        view = _in_face(mask, box, pose, frame) if strategy == "auto" else None
         apart = []
         for other, other_pose in waiting:
             if view is not None and _in_face(mask, other, pose, frame) == view:

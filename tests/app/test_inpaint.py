@@ -9,8 +9,8 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from tests.app.conftest import COMPLETED, FakeWorker, picture_bytes, until
-from worker.contracts import Failure
+from tests.app.conftest import COMPLETED, STAND_IN, FakeWorker, picture_bytes, until
+from worker.contracts import Failure, InpaintRequest
 from worker.ledger import Ledger, Room
 from worker.settings import WorkerSettings
 
@@ -85,6 +85,21 @@ async def test_options_reach_the_worker(client: httpx.AsyncClient, ledger: Ledge
     answer = await client.post("/inpaint", files=form, data=data, headers={"Prefer": "respond-async"})
     request = ledger.get(answer.json()["id"]).request
     assert request.model_dump(include=set(data)) == data
+
+
+async def test_a_model_that_is_named_does_all_and_none_named_means_two(
+    client: httpx.AsyncClient, ledger: Ledger, form: Form
+) -> None:
+    """Without `model` the worker chooses by whether a hole is in a face; with it there is nothing to choose."""
+
+    async def models_of(data: dict[str, str]) -> list[str]:
+        answer = await client.post("/inpaint", files=form, data=data, headers={"Prefer": "respond-async"})
+        request = ledger.get(answer.json()["id"]).request
+        assert isinstance(request, InpaintRequest)
+        return [reference.partition("@")[0] for reference in (request.model, request.elsewhere) if reference]
+
+    assert await models_of({}) == ["glcic-celeba", STAND_IN]
+    assert await models_of({"model": "glcic-celeba"}) == ["glcic-celeba"]
 
 
 async def test_respond_async_answers_at_once(client: httpx.AsyncClient, form: Form) -> None:

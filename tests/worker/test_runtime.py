@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from models.catalog import UnknownModelError
+from models.glcic.align import FindFaces
 from worker.broker import Broker
 from worker.connection import connect
 from worker.contracts import INFERENCE_QUEUE, InpaintRequest, Job, JobState
@@ -32,9 +33,10 @@ class Engine:
 
     batch_limit = 4
     image_size = 160
-    find_faces = None
 
     def __init__(self) -> None:
+        self.find_faces: FindFaces | None = None
+        self.others: dict[str, Engine] = {}
         self.batches: list[int] = []
         self.before: Callable[[int], None] = lambda _: None
 
@@ -63,9 +65,10 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
             return 0
 
         def engine(self, reference: str) -> Engine:
-            if reference != MODEL:
+            known = {MODEL: engine, **engine.others}
+            if reference not in known:
                 raise UnknownModelError(f"There is no model '{reference}'.")
-            return engine
+            return known[reference]
 
     monkeypatch.setattr("worker.networks.Networks", Networks)
     return engine
@@ -90,9 +93,17 @@ def storage(settings: WorkerSettings) -> Storage:
 def send(ledger: Ledger, storage: Storage) -> Callable[..., Job]:
     """Accepts a picture as the API does."""
 
-    def send(job_id: str, stored: bool = True, model: str = MODEL, side: int = 32, owner: str = "") -> Job:
+    def send(
+        job_id: str,
+        stored: bool = True,
+        model: str = MODEL,
+        side: int = 32,
+        owner: str = "",
+        elsewhere: str | None = None,
+    ) -> Job:
         request = InpaintRequest(
             model=model,
+            elsewhere=elsewhere,
             image_key=f"inputs/{job_id}/image",
             mask_key=f"inputs/{job_id}/mask",
             strategy="original",
@@ -133,6 +144,21 @@ def test_a_job_ends_in_its_completed_picture(
     assert not storage.exists("inputs/a/image")
     assert not storage.exists("inputs/a/mask")
     assert "progress" in [event.type for event in ledger.events("a")]
+
+
+def test_a_hole_in_no_face_is_completed_by_the_other_model(
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, engine: Engine
+) -> None:
+    """Where the request has two models the result names the one that drew."""
+    other = "scenes-test@00000000"
+    engine.others[other] = Engine()
+    engine.find_faces = lambda _image, _mask, boxes: [None for _ in boxes]
+    send("a", elsewhere=other)
+    runtime.run("a")
+    assert (engine.batches, engine.others[other].batches) == ([], [1])
+    result = ledger.get("a").result
+    assert result is not None
+    assert result.model == other
 
 
 def test_a_message_of_an_ended_job_does_nothing(

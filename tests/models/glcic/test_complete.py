@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models.engine import CompletionEngine
 from models.glcic import complete as module
 from models.glcic.blend import Blend
-from models.glcic.complete import Cancelled, CompletionTask, complete, complete_many
+from models.glcic.complete import Cancelled, Completed, CompletionTask, complete, complete_many
 from models.glcic.geometry import Box, Mask, Pixels, dilate
 from models.glcic.views import Strategy
 from tests.models.glcic.conftest import FakeEngine
@@ -168,8 +168,8 @@ def test_many_give_what_one_by_one_gives() -> None:
     batching = FakeEngine(batch_limit=3)
     together = complete_many(tasks, batching)
     for task, outcome in zip(tasks, together, strict=True):
-        assert isinstance(outcome, np.ndarray)
-        assert np.array_equal(outcome, complete(task.image, task.mask, FakeEngine()))
+        assert isinstance(outcome, Completed)
+        assert np.array_equal(outcome.pixels, complete(task.image, task.mask, FakeEngine()))
     assert max(shape[0] for shape in batching.shapes) > 1
 
 
@@ -185,10 +185,10 @@ def test_a_task_that_fails_fails_alone(fake: FakeEngine) -> None:
         ],
         fake,
     )
-    assert isinstance(outcomes[0], np.ndarray)
+    assert isinstance(outcomes[0], Completed)
     assert isinstance(outcomes[1], Cancelled)
     assert isinstance(outcomes[2], ValueError)
-    assert isinstance(outcomes[3], np.ndarray)
+    assert isinstance(outcomes[3], Completed)
 
 
 def test_cancel_stops_before_the_next_run(fake: FakeEngine) -> None:

@@ -1,16 +1,17 @@
 """The turned view: what goes into the canonical frame comes back to where it was."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from models.glcic.align import EYES, FRAME, FacePose, FindFaces
-from models.glcic.complete import complete
+from models.glcic.complete import Completed, CompletionTask, complete, complete_many
 from models.glcic.face_view import TurnedView, view_face
 from models.glcic.geometry import Box
 from models.glcic.network import STRIDE
-from models.glcic.views import Strategy, plan_looks
+from models.glcic.views import Strategy, choose_look, plan_looks
 from tests.models.glcic.conftest import FakeEngine
 
 TURNS = [1, 1 + 0.1j, 0.4, 1.2 - 0.3j, 2.5 + 1j]
@@ -111,6 +112,42 @@ def test_faces_are_looked_for_with_auto_alone(strategy: Strategy) -> None:
     image = np.zeros((*mask.shape, 3), np.uint8)
     with_faces = plan_looks(image, mask, strategy, FRAME, face_at(within=Box(0, 0, 1000, 1000)))
     assert with_faces == plan_looks(image, mask, strategy, FRAME)
+
+
+def test_holes_in_no_face_are_for_the_other_network() -> None:
+    """Where two networks share a picture each gets its holes, at its own frame, with every strategy."""
+    mask = np.zeros((1000, 1600), bool)
+    in_face, beside = Box(300, 300, 380, 380), Box(400, 1200, 500, 1300)
+    for box in (in_face, beside):
+        mask[box.slices] = True
+    image = np.zeros((*mask.shape, 3), np.uint8)
+    find_faces = face_at(within=Box(100, 100, 900, 900))
+    strategies: tuple[Strategy, ...] = ("auto", "crop", "resize", "original")
+    for strategy in strategies:
+        looks = dict(plan_looks(image, mask, strategy, FRAME, find_faces, 64))
+        assert not looks[in_face].elsewhere
+        assert looks[beside] == replace(choose_look(mask, beside, strategy, 64), elsewhere=True)
+
+
+def test_who_drew_is_told() -> None:
+    """The outcome names the engines that drew, so that a result can name its models; an empty mask names none."""
+    faces, scenes = FakeEngine(image_size=FRAME), FakeEngine(image_size=64)
+    faces.find_faces = face_at(within=Box(100, 100, 900, 900))
+    image = smooth_picture(1000, 1600)
+
+    def drew(*holes: Box) -> tuple[object, ...]:
+        mask = np.zeros(image.shape[:2], bool)
+        for hole in holes:
+            mask[hole.slices] = True
+        outcome = complete_many([CompletionTask(image, mask, elsewhere=scenes)], faces)[0]
+        assert isinstance(outcome, Completed)
+        return outcome.engines
+
+    in_face, beside = Box(300, 300, 380, 380), Box(400, 1200, 500, 1300)
+    assert drew(in_face) == (faces,)
+    assert drew(beside) == (scenes,)
+    assert set(drew(in_face, beside)) == {faces, scenes}
+    assert drew() == ()
 
 
 def test_outside_the_hole_a_completed_face_is_as_it_was() -> None:
