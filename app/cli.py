@@ -83,9 +83,7 @@ def run(
         typer.Option(help="One mask for all (white or opaque = fill), or a folder of masks with the pictures' names."),
     ] = None,
     box: Annotated[list[str] | None, typer.Option(help="`x,y,width,height`; may be given several times.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="`NAME` or `NAME@VERSION`. [default: the service's]")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="`NAME` or `NAME@VERSION`. [default: the service's]")] = None,
     strategy: Annotated[Strategy, typer.Option(help="What the network sees.")] = Strategy.AUTO,
     dilate: Annotated[int, typer.Option(min=0, max=256, help="Pixels by which the hole grows first.")] = 0,
     blend: Annotated[Blend, typer.Option(help="How the hole is joined to its surroundings.")] = Blend.FEATHER,
