@@ -60,6 +60,9 @@ def make_celery(settings: WorkerSettings) -> Celery:
         worker_enable_soft_shutdown_on_idle=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_send_task_events=False,
+        # Nobody sends remote control, and it can hang the worker for ever: when the broker is killed, redis-py may
+        # subscribe anew inside the event loop, and then reads from a connection on which nothing will come.
+        worker_enable_remote_control=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={**SOCKET_OPTIONS, "socket_keepalive": True, "retry_on_timeout": True},
