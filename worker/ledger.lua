@@ -506,6 +506,20 @@ function commands.bury(node, max_attempts, failure, ...)
   return lost
 end
 
+-- 1 while messages wait although a worker of this node is ready and none of them has a job.
+function commands.overlooks(node, queue)
+  local ours = dead_of(node, {})
+  if redis.call('LLEN', queue) == 0 or #leases_of(ours) > 0 then
+    return 0
+  end
+  for _, worker in ipairs(redis.call('ZRANGE', PREFIX .. 'workers', 0, -1)) do
+    if ours(worker) then
+      return 1
+    end
+  end
+  return 0
+end
+
 -- A node that stops in good order gives back what its processes hold; no attempt is counted.
 function commands.leave(node)
   local held = leases_of(dead_of(node, {}))

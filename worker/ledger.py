@@ -340,6 +340,10 @@ class Ledger:
         lost: list[str] = self._run("bury", node, self._max_attempts, self._worker_lost, *living)
         return lost
 
+    def overlooks(self, node: str, queue: str) -> bool:
+        """Whether messages wait in `queue` although a worker of this node is ready and none of them has a job."""
+        return bool(self._run("overlooks", node, queue))
+
     def leave(self, node: str) -> list[str]:
         """Release all that this node's workers hold, and withdraw their announcements; ids of the jobs."""
         held: list[str] = self._run("leave", node)

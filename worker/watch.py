@@ -5,6 +5,7 @@ Every worker sweeps; the ledger makes sure that nothing is done twice.
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +33,8 @@ _MEASURE_SHARE: Final = 20
 """Looking through the files takes at most one twentieth of a thread's time, however many there are."""
 _STRAY_SECONDS: Final = 900.0
 """Longer than any request takes from storing a picture to entering its job."""
+DEAF_SECONDS: Final = 15.0
+"""An idle worker takes a message at once. One that does not for so long never will."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +42,12 @@ _log = logging.getLogger(__name__)
 class Watch:
     """Watches over the processes of `node`; `living` gives the ids of those that live now."""
 
-    def __init__(self, node: str, settings: WorkerSettings, celery: Celery, living: Callable[[], list[int]]) -> None:
+    def __init__(
+        self, node: str, queue: str, settings: WorkerSettings, celery: Celery, living: Callable[[], list[int]]
+    ) -> None:
         self._node = node
+        self._queue = queue
+        self._heard_at = time.monotonic()
         self._celery = celery
         self._living = living
         self._ledger = Ledger(connect(settings.redis_url, 1), settings)
@@ -95,6 +102,19 @@ class Watch:
             publish_id(job_id, queue, self._celery)
         for job_id in report.removed:
             self._forgotten.put(job_id)
+        self._listen()
+
+    def _listen(self) -> None:
+        """End this worker where it no longer hears its queue; whoever watches over it starts it again.
+
+        A broker that is killed at the wrong moment leaves Celery waiting on a connection on which nothing will come.
+        """
+        now = time.monotonic()
+        if not self._ledger.overlooks(self._node, self._queue):
+            self._heard_at = now
+        elif now - self._heard_at > DEAF_SECONDS:
+            _log.error("The worker no longer hears its queue, and ends to be started again")
+            os.kill(os.getpid(), signal.SIGKILL)  # nothing is lost: it has no job, and a message is an id
 
     def _care(self) -> None:
         while not self._forgotten.empty():
@@ -141,7 +161,7 @@ def tidy(
     return removed + storage.expire("samples", sheet_seconds)
 
 
-def install(celery: Celery, node: str, settings: WorkerSettings) -> None:
+def install(celery: Celery, node: str, queue: str, settings: WorkerSettings) -> None:
     """Have every worker that `celery` starts watched over, under the name `node`."""
 
     class WatchStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
@@ -152,7 +172,7 @@ def install(celery: Celery, node: str, settings: WorkerSettings) -> None:
             def living() -> list[int]:
                 return [process.pid for process in worker.pool._pool._pool if process.pid is not None]
 
-            watch = Watch(node, settings, celery, living)
+            watch = Watch(node, queue, settings, celery, living)
             watch.start()
             worker_shutting_down.connect(lambda **_: watch.hurry(), weak=False)
             worker_shutdown.connect(lambda **_: watch.finish(), weak=False)

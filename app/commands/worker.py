@@ -40,7 +40,7 @@ def worker(queue: str, name: str | None = None, check: bool = False, log_level: 
     # Celery warns root because a message could carry code; ours are JSON, and an id alone.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     celery = make_celery(settings)
-    install(celery, node, settings)
+    install(celery, node, queue, settings)
     celery.worker_main(
         [
             "--quiet",

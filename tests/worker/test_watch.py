@@ -1,17 +1,20 @@
 """What a worker's main process finds and puts right."""
 
 import os
+import signal
 import time
 from collections.abc import Callable
 
 import pytest
+import redis
 
 from tests.worker.conftest import INPAINT, RESULT
-from worker.contracts import Failure, Job
-from worker.ledger import Ledger
+from worker.celery_app import make_celery
+from worker.contracts import INFERENCE_QUEUE, Failure, Job
+from worker.ledger import Ledger, WorkerInfo
 from worker.settings import WorkerSettings
 from worker.storage import Storage
-from worker.watch import tidy
+from worker.watch import Watch, tidy
 
 
 @pytest.fixture
@@ -48,3 +51,36 @@ def test_files_live_as_long_as_the_jobs_that_need_them(
 
     assert sorted(tidy(storage, ledger)) == stray
     assert all(storage.exists(key) for key in (*kept, "inputs/just-stored/a/image"))
+
+
+def test_a_worker_that_no_longer_hears_its_queue_ends(
+    ledger: Ledger,
+    client: redis.Redis,
+    submit: Callable[..., Job],
+    settings: WorkerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ready and without a job while messages wait, for longer than any worker needs: it is killed, to be started
+    again. One that has a job, that is not ready yet, or whose queue is empty, is not."""
+    killed: list[tuple[int, int]] = []
+    monkeypatch.setattr("worker.watch.os.kill", lambda *arguments: killed.append(arguments))
+    monkeypatch.setattr("worker.watch.DEAF_SECONDS", 0.0)
+    watch = Watch("node", INFERENCE_QUEUE, settings, make_celery(settings), lambda: [1])
+
+    def look() -> list[tuple[int, int]]:
+        killed.clear()
+        for _ in range(2):
+            watch._listen()
+        return list(killed)
+
+    job = submit()
+    client.lpush(INFERENCE_QUEUE, "a message")
+    assert not look(), "no worker of this node is ready"
+    ledger.announce("node:1", WorkerInfo(id="node:1", queue=INFERENCE_QUEUE), 60)
+    assert set(look()) == {(os.getpid(), signal.SIGKILL)}
+    lease = ledger.lease(job.id, "node:1")
+    assert lease is not None
+    assert not look(), "it has a job"
+    ledger.succeed(lease, RESULT)
+    client.delete(INFERENCE_QUEUE)
+    assert not look(), "nothing waits"
