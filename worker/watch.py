@@ -47,7 +47,7 @@ class Watch:
     ) -> None:
         self._node = node
         self._queue = queue
-        self._heard_at = time.monotonic()
+        self._heard_at = self._looked_at = time.monotonic()
         self._celery = celery
         self._living = living
         self._ledger = Ledger(connect(settings.redis_url, 1), settings)
@@ -110,7 +110,9 @@ class Watch:
         A broker that is killed at the wrong moment leaves Celery waiting on a connection on which nothing will come.
         """
         now = time.monotonic()
-        if not self._ledger.overlooks(self._node, self._queue):
+        unwatched = now - self._looked_at > 5 * _SWEEP_SECONDS  # the broker was away, or this process was frozen
+        self._looked_at = now
+        if unwatched or not self._ledger.overlooks(self._node, self._queue):
             self._heard_at = now
         elif now - self._heard_at > DEAF_SECONDS:
             _log.error("The worker no longer hears its queue, and ends to be started again")

@@ -82,5 +82,9 @@ def test_a_worker_that_no_longer_hears_its_queue_ends(
     assert lease is not None
     assert not look(), "it has a job"
     ledger.succeed(lease, RESULT)
+    watch._looked_at -= 60
+    killed.clear()
+    watch._listen()
+    assert not killed, "nobody looked for a minute"
     client.delete(INFERENCE_QUEUE)
     assert not look(), "nothing waits"
