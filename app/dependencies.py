@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, cast
 
-import anyio
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from app.access import unauthorised
+from app.decoding import DecodingRoom
 from app.errors import ProblemError
 from app.keys import Key, Scope
 from app.settings import ApiSettings
@@ -35,8 +35,8 @@ class Clients:
     watcher: JobWatcher
     publish: Callable[[Job], None]
     """Sends a job's id to its queue; a message that is lost is sent again by the sweeper."""
-    decoding: anyio.CapacityLimiter
-    """Bounds how many pictures are decoded at once."""
+    decoding: DecodingRoom
+    """Bounds what is decoded at once."""
     stopping: threading.Event
     """Set when the process has to stop: nobody waits for a result any more."""
 

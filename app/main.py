@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 
-import anyio
 from fastapi import FastAPI
 
 from app import docs, errors
 from app.access import KnownKeys
+from app.decoding import DecodingRoom
 from app.dependencies import Clients
 from app.exposure import PrivateOnly, is_private
 from app.headers import OtherOrigins, SecurityHeaders
@@ -57,7 +57,10 @@ def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSetti
                     runs=open_runs(worker_settings),
                     watcher=watcher,
                     publish=partial(publish, celery=celery),
-                    decoding=anyio.CapacityLimiter(settings.decode_threads),
+                    decoding=DecodingRoom(
+                        pixels=2 * worker_settings.max_pixels,  # the largest picture and its mask
+                        pictures=settings.decode_threads,
+                    ),
                     stopping=app.state.stopping,
                 )
                 yield

@@ -73,7 +73,7 @@ class ApiSettings(BaseSettings):
     )
     wait_seconds: float = Field(default=30, ge=0, description="Wait for a result without a `Prefer: wait`.")
     max_wait_seconds: float = Field(default=60, ge=0, description="Longest `Prefer: wait` that is honoured.")
-    decode_threads: int = Field(default=2, ge=1, description="Pictures decoded at once; bounds CPU and memory.")
+    decode_threads: int = Field(default=2, ge=1, description="Pictures decoded at once; of the largest, one.")
 
     @field_validator("api_keys", mode="before")
     @classmethod

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import simplejpeg
@@ -103,6 +103,17 @@ class Picture:
     def alpha(self) -> np.ndarray | None:
         """(H, W) uint8, 255 = opaque; None where the picture has none."""
         return self.pixels[..., -1] if self.pixels.shape[2] in (2, 4) else None
+
+
+def pixels_in(file: BinaryIO) -> int:
+    """How many pixels an upload says that it has, 0 if it says nothing; nothing is decoded, `file` is at its start."""
+    try:
+        width, height = Image.open(file, formats=READABLE).size
+        return width * height
+    except Exception:  # `decode_image` says what is wrong
+        return 0
+    finally:
+        file.seek(0)
 
 
 def decode_image(data: bytes, *, max_pixels: int) -> Picture:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import uuid4
 
-import anyio.to_thread
 from fastapi import APIRouter, Depends, File, Form, Header, Path, Request, UploadFile
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
@@ -43,6 +42,7 @@ from worker.images import (
     opaque_in,
     pack,
     pack_mask,
+    pixels_in,
 )
 from worker.ledger import IdempotencyConflictError, QueueFullError, StorageFullError, UnknownJobError
 
@@ -275,7 +275,8 @@ async def _complete(request: Request, clients: Clients, order: Order, job_id: st
         job = await run_in_threadpool(_find, clients, job_id, order.owner, fingerprint)
     if job is None:
         await run_in_threadpool(clients.ledger.check_room, INFERENCE_QUEUE, order.owner)
-        inputs = await anyio.to_thread.run_sync(_prepare, clients, order.options, job_id, limiter=clients.decoding)
+        async with clients.decoding.holding(await run_in_threadpool(_pixels, order.options)):
+            inputs = await run_in_threadpool(_prepare, clients, order.options, job_id)
         job = await run_in_threadpool(_accept, clients, job_id, inputs, order, fingerprint)
     before = {"decode": time.perf_counter() - start}
     job = await wait_until_ended(clients, job, order.preference.seconds)
@@ -307,6 +308,11 @@ def _find(clients: Clients, job_id: str, owner: str, fingerprint: str) -> Job | 
     if (job.owner, job.fingerprint) != (owner, fingerprint):
         raise IdempotencyConflictError(f"Job '{job_id}' exists already and was another request.")
     return job
+
+
+def _pixels(options: Options) -> int:
+    """How many pixels there are to decode, by what the files' headers say."""
+    return sum(pixels_in(upload.file) for upload in (options.image, options.mask) if upload is not None)
 
 
 def _prepare(clients: Clients, options: Options, job_id: str) -> InpaintRequest:

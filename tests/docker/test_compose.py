@@ -73,6 +73,15 @@ def test_every_container_is_held_tight() -> None:
             assert (ROOT / service["build"]["dockerfile"]).exists(), name
 
 
+def test_a_file_of_keys_is_mounted_where_the_api_looks(tmp_path: Path) -> None:
+    """And without one, nothing is named that the API would refuse to start without."""
+    api = compose("compose.yaml", API_KEYS_FILE=str(tmp_path / "keys"))["services"]["api"]
+    mounted = {volume["target"]: volume for volume in api["volumes"]}
+    assert mounted[api["environment"]["API_KEYS_FILE"]]["source"] == str(tmp_path / "keys")
+    assert mounted[api["environment"]["API_KEYS_FILE"]]["read_only"]
+    assert not compose("compose.yaml")["services"]["api"]["environment"]["API_KEYS_FILE"]
+
+
 def test_workers_have_the_time_they_need_to_stop() -> None:
     """As long as the longest picture; a GPU is reserved for those that compute on one."""
     from worker.celery_app import SOFT_LIMIT_SECONDS
@@ -108,6 +117,7 @@ def test_no_variable_of_the_files_is_unknown_to_the_code() -> None:
     """What compose.yaml sets for our services is a setting of theirs."""
     known = {name.upper() for settings in (ApiSettings, WorkerSettings) for name in settings.model_fields}
     known |= {"LOG_LEVEL", "LOG_FORMAT", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_SHARED_CREDENTIALS_FILE"}
+    known |= {"FORWARDED_ALLOW_IPS"}  # uvicorn reads it
     services = compose(*MANY_HOSTS, profiles=("gpu", "cpu"), STORAGE_URL="s3://b")["services"]
     for name in set(services) - {"broker"}:
         assert set(services[name]["environment"]) <= known, name

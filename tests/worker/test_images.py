@@ -33,6 +33,7 @@ from worker.images import (
     opaque_in,
     pack,
     pack_mask,
+    pixels_in,
     unpack,
     unpack_mask,
     with_completed,
@@ -315,6 +316,13 @@ class TestRefusals:
             assert tracemalloc.get_traced_memory()[1] < 5_000_000
         finally:
             tracemalloc.stop()
+
+    def test_the_header_tells_how_much_there_is_to_decode(self) -> None:
+        """From a file, which is at its start afterwards; what says nothing has nothing."""
+        for data, pixels in ((save(Image.new("RGB", (32, 20))), 640), (b"rubbish", 0), (b"", 0)):
+            file = io.BytesIO(data)
+            assert pixels_in(file) == pixels
+            assert file.read() == data
 
     @pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
     def test_several_frames_are_refused(self, format: str) -> None:
