@@ -79,7 +79,9 @@ def run(work: Work, settings: WorkerSettings) -> None:
     with tempfile.TemporaryFile() as errors:
         with _training_process(_arguments(request, data, folder, settings), settings, errors) as process:
             asked_to_stop = _follow(process, work, LogTail(folder / "log.jsonl"), keeper)
-        _settle(work, process.returncode, asked_to_stop, runs, run_id, errors, open_storage(settings))
+        # A client knows a data set by its name, and where things lie is the operator's business.
+        names = {data: f"'{request.dataset}'", folder: "the run's folder", settings.data_dir: "the data folder"}
+        _settle(work, process.returncode, asked_to_stop, runs, run_id, errors, names, open_storage(settings))
 
 
 def _arguments(request: TrainingRequest, data: Path, folder: Path, settings: WorkerSettings) -> dict[str, Any]:
@@ -176,6 +178,7 @@ def _settle(
     runs: Runs,
     run_id: str,
     errors: IO[bytes],
+    names: dict[Path, str],
     storage: Storage,
 ) -> None:
     if status == _FINISHED:
@@ -194,13 +197,16 @@ def _settle(
     elif status == -signal.SIGKILL:  # by somebody, or by the kernel that had no more memory: the next attempt tells
         work.lose(_KILLED)
     else:
-        work.fail(_failure(status, errors))
+        work.fail(_failure(status, errors, names))
 
 
-def _failure(status: int, errors: IO[bytes]) -> Failure:
-    """What to tell the person who started the run: the process's own last words."""
+def _failure(status: int, errors: IO[bytes], names: dict[Path, str]) -> Failure:
+    """What to tell the person who started the run: the process's own last words, with `names` for paths."""
     errors.seek(0)
-    lines = [line for line in errors.read().decode(errors="replace").splitlines() if line.strip()]
+    told = errors.read().decode(errors="replace")
+    for path, name in names.items():
+        told = told.replace(str(path.resolve()), name)
+    lines = [line for line in told.splitlines() if line.strip()]
     said = next((line for line in reversed(lines) if line.startswith("Training failed: ")), "")
     if said:
         return Failure(type="bad-input", detail=said.removeprefix("Training failed: ")[:_MESSAGE_LENGTH])

@@ -108,8 +108,14 @@ def bench(client: redis.Redis, tmp_path: Path) -> Iterator[Bench]:
     data = tmp_path / "faces"
     write_pictures(data / "train", 4)
     write_pictures(data / "val", 1)
+    empty = tmp_path / "nothing"
+    empty.mkdir()
     settings = WorkerSettings(
-        redis_url="redis://unused", data_dir=tmp_path / "data", datasets={"faces": data}, lease_seconds=2, threads=1
+        redis_url="redis://unused",
+        data_dir=tmp_path / "data",
+        datasets={"faces": data, "empty": empty},
+        lease_seconds=2,
+        threads=1,
     )
     ledger = Ledger(client, settings)
     info = WorkerInfo(id="test:1", queue="training")
@@ -213,7 +219,7 @@ def test_a_process_that_is_killed_each_time_is_a_failure_that_says_so(bench: Ben
     [
         ({"lr": -1}, "faces", "lr: Input should be greater than 0"),
         ({"device": "cuda"}, "faces", "operator's choice"),
-        ({}, "scenes", "no data set 'scenes'. Data sets: faces."),
+        ({}, "scenes", "no data set 'scenes'. Data sets: empty, faces."),
     ],
 )
 def test_a_request_that_cannot_work_fails_without_a_process(
@@ -234,6 +240,16 @@ def test_what_the_process_says_is_what_the_person_reads(bench: Bench) -> None:
     job = bench.run("job-7")
     assert job.failure is not None
     assert job.failure.detail == "4 pictures are fewer than one batch of 100."
+
+
+def test_no_path_of_the_host_reaches_the_person(bench: Bench) -> None:
+    """A data set is called by its name."""
+    bench.submit("job-8", TINY, dataset="empty")
+    job = bench.run("job-8")
+    assert job.failure is not None
+    assert job.failure.type == "bad-input"
+    assert "'empty'" in job.failure.detail
+    assert "/" not in job.failure.detail
 
 
 def test_no_training_process_outlives_its_worker(tmp_path: Path) -> None:

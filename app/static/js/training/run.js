@@ -155,7 +155,7 @@ export class RunPanel {
     } else this._bar.removeAttribute("value");
     const queue = run.position ? `Waiting, ${plural(run.position, "run")} ahead` : "Waiting for the training worker";
     const before = run.state === "running" ? "Starting: the data set is being read" : queue;
-    const facts = [total ? `Step ${number(done)} of ${number(total)}` : before];
+    const facts = [total ? `Step ${number(done)} of ${number(total)}` : ended ? "Ended before the first step" : before];
     if (details.phase && details.phase !== "training") facts.push(String(details.phase));
     if (details.images_per_second) facts.push(`${number(Math.round(details.images_per_second * 10) / 10)} images/s`);
     if (run.state === "running" && details.eta_seconds > 0) facts.push(`${duration(details.eta_seconds)} left`);
