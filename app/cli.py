@@ -86,7 +86,7 @@ def run(
     model: Annotated[str | None, typer.Option(help="`NAME` or `NAME@VERSION`. [default: the service's]")] = None,
     strategy: Annotated[Strategy, typer.Option(help="What the network sees.")] = Strategy.AUTO,
     dilate: Annotated[int, typer.Option(min=0, max=256, help="Pixels by which the hole grows first.")] = 0,
-    blend: Annotated[Blend, typer.Option(help="How the hole is joined to its surroundings.")] = Blend.FEATHER,
+    blend: Annotated[Blend, typer.Option(help="How the hole is joined to its surroundings.")] = Blend.AUTO,
     format: Annotated[ImageFormat | None, typer.Option(help="Of the result. [default: by the file's name]")] = None,
     quality: Annotated[int, typer.Option(min=1, max=100, help="For JPEG and WebP.")] = 95,
     device: Device = "auto",

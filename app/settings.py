@@ -59,7 +59,7 @@ class ApiSettings(BaseSettings):
     allow_anonymous: bool = Field(default=False, description="Serve beyond loopback although there are no keys.")
     inpaint_model: str = Field(default="glcic-celeba", description="Model of a request that names none.")
     scenes_model: str = Field(
-        default="", description="As above, for holes in which no face is; empty: the one above for all."
+        default="glcic-scenes", description="As above, for holes in which no face is; empty: the one above for all."
     )
     dcgan_model: str = Field(default="dcgan-celeba", description="Model that `GET /samples/dcgan` draws from.")
     vanilla_gan_model: str = Field(default="vanilla-gan-mnist", description="As above, for `/samples/vanilla-gan`.")

@@ -45,6 +45,8 @@ class Strategy(StrEnum):
 class Blend(StrEnum):
     """How the completed hole is joined to what surrounds it."""
 
+    AUTO = "auto"
+    """As suits the model: feather for faces, poisson for anything else."""
     NONE = "none"
     FEATHER = "feather"
     POISSON = "poisson"
@@ -70,7 +72,7 @@ class InpaintRequest(Contract):
     mask_key: str = Field(description="Storage key of the decoded mask, as large as the picture.")
     strategy: Strategy = Strategy.AUTO
     dilate: int = Field(default=0, ge=0, le=256, description="Pixels by which the mask grows first.")
-    blend: Blend = Blend.FEATHER
+    blend: Blend = Blend.AUTO
     format: ImageFormat = ImageFormat.PNG
     quality: int = Field(default=95, ge=1, le=100, description="For JPEG and WebP.")
 

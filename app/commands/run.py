@@ -64,7 +64,7 @@ def run(
     model: str | None = None,
     strategy: Strategy = Strategy.AUTO,
     dilate: int = 0,
-    blend: Blend = Blend.FEATHER,
+    blend: Blend = Blend.AUTO,
     image_format: ImageFormat | None = None,
     quality: int = 95,
     device: str = "auto",

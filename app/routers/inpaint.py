@@ -158,7 +158,7 @@ def read_form(
     dilate: Annotated[int, Form(ge=0, le=256, description="Pixels by which the hole grows first.")] = 0,
     blend: Annotated[
         Blend, Form(description="How the hole is joined to what surrounds it. Nothing outside it ever changes.")
-    ] = Blend.FEATHER,
+    ] = Blend.AUTO,
     format: Annotated[ImageFormat, Form(description="Of the result. JPEG has no transparency.")] = ImageFormat.PNG,
     quality: Annotated[int, Form(ge=1, le=100, description="For JPEG and WebP; WebP is exact at 100.")] = 95,
 ) -> Options:

@@ -10,7 +10,7 @@ batch (`complete_many`) and all of it stops at a word (`cancelled`).
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from models.glcic.views import Strategy, plan_looks
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished network runs and of all of them."""
+
+BlendChoice = Literal["auto"] | Blend
+"""auto: `feather` for a network that knows faces, and what colours they have; `poisson` for any other."""
 
 TILE = 512
 """Larger canvases are computed in tiles of this side, plus the receptive field around them: the same result."""
@@ -67,7 +70,7 @@ class CompletionTask:
     image: Pixels
     mask: Mask
     strategy: Strategy = "auto"
-    blend: Blend = "feather"
+    blend: BlendChoice = "auto"
     on_progress: Progress | None = None
     cancelled: Callable[[], bool] | None = None
     elsewhere: Engine | None = None
@@ -104,7 +107,7 @@ def complete(
     engine: Engine,
     *,
     strategy: Strategy = "auto",
-    blend: Blend = "feather",
+    blend: BlendChoice = "auto",
     on_progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     elsewhere: Engine | None = None,
@@ -114,7 +117,7 @@ def complete(
     image: (H, W, 3) uint8, RGB, any size from 1x1. mask: (H, W) bool, True =
     fill; may be empty or full. strategy: what the network sees, see
     `models.glcic.views.choose_look`. blend: how the hole is joined, see
-    `models.glcic.blend.blend`. on_progress: called with finished and all steps.
+    `BlendChoice` and `models.glcic.blend.blend`. on_progress: called with finished and all steps.
     cancelled: asked before each network run. elsewhere: completes the holes that
     lie in no face, where `engine` can tell.
 
@@ -186,8 +189,15 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
         if look.twice:
             mirrored = yield from _run_network(canvas[:, ::-1], hole[:, ::-1], chosen, steps)
             completed = (completed + mirrored[:, ::-1]) * np.float32(0.5)
-        _put_back(result, mask, box, look.view, blend(canvas, hole, completed, task.blend), task.blend)
+        how = _chosen_blend(task.blend, chosen)
+        _put_back(result, mask, box, look.view, blend(canvas, hole, completed, how), how)
     return Completed(result, tuple(drew))
+
+
+def _chosen_blend(choice: BlendChoice, engine: Engine) -> Blend:
+    if choice == "auto":
+        return "poisson" if engine.find_faces is None else "feather"
+    return choice
 
 
 @dataclass

@@ -150,6 +150,19 @@ def test_who_drew_is_told() -> None:
     assert drew() == ()
 
 
+def test_a_network_that_knows_no_faces_has_its_colours_corrected_all_over() -> None:
+    """Blend `auto` is `poisson` for it, and `feather` for one that knows them."""
+    faces, scenes = FakeEngine(image_size=64), FakeEngine(image_size=64)
+    faces.find_faces = lambda _image, _mask, boxes: [None for _ in boxes]
+    image = smooth_picture(200, 300)
+    mask = np.zeros(image.shape[:2], bool)
+    mask[60:140, 80:180] = True
+    feather, poisson = (complete(image, mask, scenes, blend=how) for how in ("feather", "poisson"))
+    assert not np.array_equal(feather, poisson)
+    assert np.array_equal(complete(image, mask, scenes), poisson)
+    assert np.array_equal(complete(image, mask, faces), feather)
+
+
 def test_outside_the_hole_a_completed_face_is_as_it_was() -> None:
     """Through a turned view, too, a completion changes nothing outside the mask and repeats to the byte."""
     picture = smooth_picture(1000, 1000)

@@ -5,6 +5,7 @@ import { field, h, icon, select } from "../dom.js";
 
 /** @typedef {{model: string, strategy: string, blend: string, dilate: number}} Settings */
 
+const AUTOMATIC = "By what is around the hole";
 const STRATEGIES = [
   ["auto", "Automatic"],
   ["crop", "Crop around the hole"],
@@ -12,6 +13,7 @@ const STRATEGIES = [
   ["original", "Whole picture, full size"],
 ];
 const BLENDS = [
+  ["auto", "Automatic"],
   ["feather", "Feathered"],
   ["poisson", "Poisson"],
   ["none", "None"],
@@ -25,9 +27,9 @@ const HELP = {
 
 /** Settings of the run, as a closed section of the panel. */
 export function createSettings() {
-  const model = select([["", "Default"]], "");
+  const model = select([["", AUTOMATIC]], "");
   const strategy = select(STRATEGIES, "auto");
-  const blend = select(BLENDS, "feather");
+  const blend = select(BLENDS, "auto");
   const dilate = h("input", { type: "number", min: 0, max: 256, step: 1, value: 0, inputmode: "numeric" });
   const strategyField = field("What the network sees", strategy, HELP.auto);
   strategy.addEventListener("change", () => {
@@ -54,7 +56,7 @@ export function createSettings() {
     const chosen = model.value;
     const able = answer.models.filter((each) => each.family === "glcic");
     model.replaceChildren(
-      h("option", { value: "" }, "Default"),
+      h("option", { value: "" }, AUTOMATIC),
       ...able.map((each) => h("option", { value: each.name }, each.title)),
     );
     model.value = able.some((each) => each.name === chosen) ? chosen : "";
