@@ -177,18 +177,16 @@ class _Pyramid:
     """A picture with holes at halving sizes, so that a crop at any scale is sampled without aliasing."""
 
     def __init__(self, image: Picture, mask: npt.NDArray[np.bool_], mean_pixel: Tensor) -> None:
-        # The fourth channel says what is known, not what is hole, since that is what OpenCV sets: a picture of 12
-        # megapixels takes a quarter of the time that stacking its channels would.
+        self._image, self._mask = image, mask
         self._fill = [round(255 * value) for value in mean_pixel.tolist()] + [0]
-        level = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), np.uint8)
-        box = bounding_box(mask)
-        if box is not None:
-            level[box.slices][mask[box.slices]] = self._fill
-        self._levels = [level]
         self.height, self.width = image.shape[:2]
-        while min(level.shape[:2]) > 1 and max(level.shape[:2]) > VIEW:
-            level = reduce(level, level.shape[1] // 2, level.shape[0] // 2)
-            self._levels.append(level)
+        self._reduced: list[Picture] = []
+        if max(image.shape[:2]) > VIEW and min(image.shape[:2]) > 1:
+            level = self._halved_once()
+            self._reduced.append(level)
+            while max(level.shape[:2]) > VIEW and min(level.shape[:2]) > 1:
+                level = _halved(level)
+                self._reduced.append(level)
 
     def crop(self, turn: complex, shift: complex) -> Picture:
         """(VIEW, VIEW, 4) uint8, RGB and 255 where it is known, whose point w in [-1, 1]^2 lies at turn * w + shift.
@@ -196,9 +194,42 @@ class _Pyramid:
         Outside the picture nothing is known.
         """
         step = 2 * abs(turn) / VIEW  # picture pixels per pixel of the crop
-        level = self._levels[min(max(int(np.log2(max(step, 1.0))), 0), len(self._levels) - 1)]
-        scale = complex(level.shape[1] / self._levels[0].shape[1], level.shape[0] / self._levels[0].shape[0])
-        return warp(level, turn, shift, scale, VIEW, cv2.BORDER_CONSTANT, self._fill)
+        halvings = min(int(np.log2(max(step, 1.0))), len(self._reduced))
+        if halvings:
+            scale = complex(1, 1) / 2**halvings
+            return warp(self._reduced[halvings - 1], turn, shift, scale, VIEW, cv2.BORDER_CONSTANT, self._fill)
+        reach = 1.5 * abs(turn) + 2  # the square's corners, and the pixels between which they lie
+        around = Box(int(shift.imag - reach), int(shift.real - reach), int(shift.imag + reach), int(shift.real + reach))
+        near = around.grown(0, (self.height, self.width))
+        if near.height <= 0 or near.width <= 0:  # all of it outside
+            return np.full((VIEW, VIEW, 4), self._fill, np.uint8)
+        corner = complex(near.left, near.top)
+        return warp(self._seen(near), turn, shift - corner, complex(1, 1), VIEW, cv2.BORDER_CONSTANT, self._fill)
+
+    def _halved_once(self) -> Picture:
+        """The picture at half its size. Only what is near holes is ever held at full size with what it hides removed:
+        this is where the time goes for a picture of 12 megapixels."""
+        level = np.asarray(cv2.cvtColor(_halved(self._image), cv2.COLOR_RGB2RGBA), np.uint8)
+        box = bounding_box(self._mask)
+        if box is not None:
+            height, width = level.shape[:2]
+            top, left = box.top // 2, box.left // 2
+            bottom, right = min(height, -(-box.bottom // 2)), min(width, -(-box.right // 2))
+            if top < bottom and left < right:
+                level[top:bottom, left:right] = _halved(self._seen(Box(2 * top, 2 * left, 2 * bottom, 2 * right)))
+        return level
+
+    def _seen(self, box: Box) -> Picture:
+        """A part of the picture, RGB and 255 where it is known, the holes filled."""
+        part = np.asarray(cv2.cvtColor(self._image[box.slices], cv2.COLOR_RGB2RGBA), np.uint8)
+        part[self._mask[box.slices]] = self._fill
+        return part
+
+
+def _halved(picture: Picture) -> Picture:
+    """At half the size; each pixel is the mean of four, an odd last row or column is left out."""
+    height, width = picture.shape[0] // 2, picture.shape[1] // 2
+    return reduce(picture[: 2 * height, : 2 * width], width, height)
 
 
 def reduce(picture: Picture, width: int, height: int) -> Picture:
