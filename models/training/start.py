@@ -40,6 +40,7 @@ def start(
     `init` is a safetensors file to start from, instead of the option `init`, which names a model of the catalogue
     with promoted weights in `store`; both are GLCIC's alone.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a busy wait takes the other core from whoever has it
     try:
         return _start(family, data, out, preset, overrides, resume, init, store)
     except TrainingError as error:
@@ -99,7 +100,6 @@ def main() -> None:
     for name in ("data", "out", "init", "store"):
         if arguments.get(name) is not None:
             arguments[name] = Path(arguments[name])
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a busy wait takes the other core from whoever has it
     sys.exit(start(**arguments))
 
 
