@@ -18,12 +18,14 @@ from worker.contracts import INFERENCE_QUEUE
 router = APIRouter(tags=["health"])
 
 
+@router.head("/healthz", include_in_schema=False)  # some load balancers ask so
 @router.get("/healthz", summary="The process runs")
 async def healthz() -> Health:
     """Says nothing about what stands behind it; restart the process when this does not answer."""
     return Health(version=version("inpaint-service"))
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz", summary="A picture sent now would be completed", responses=problems(503), response_model=Readiness
 )
@@ -70,10 +72,12 @@ def _readiness(clients: Clients) -> tuple[Readiness, list[str]]:
         missing.append("The storage is full, nothing is accepted.")
     if clients.stopping.is_set():
         missing.append("This process stops.")
+    model = None
     try:
         model = clients.catalog.get(clients.settings.inpaint_model).reference
+        if clients.settings.scenes_model:
+            clients.catalog.get(clients.settings.scenes_model)
     except UnknownModelError as error:
-        model = None
         missing.append(str(error))
     return Readiness(
         status="not-ready" if missing else "ready",

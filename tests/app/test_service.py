@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -41,6 +42,19 @@ async def test_ready_with_a_worker(client: httpx.AsyncClient, ledger: Ledger, wo
     assert answer.status_code == 200
     assert (answer.json()["workers"][0]["id"], answer.json()["model"][:13]) == ("fake:1", "glcic-celeba@")
     assert worker.handled == []
+    for path in ("/healthz", "/readyz"):  # as some load balancers ask
+        assert (await client.head(path)).status_code == 200
+
+
+async def test_ready_means_that_both_models_are_there(app: FastAPI, client: httpx.AsyncClient, ledger: Ledger) -> None:
+    """The one for faces and the one for all else."""
+    ledger.announce("node:1", WorkerInfo(id="node:1", queue="inference"), ttl_seconds=60)
+    assert (await client.get("/readyz")).status_code == 200
+    for name in ("inpaint_model", "scenes_model"):
+        settings = ApiSettings.model_validate({name: "nowhere"})
+        app.state.clients = replace(app.state.clients, settings=settings)
+        answer = await client.get("/readyz")
+        assert (answer.status_code, "nowhere" in answer.json()["detail"]) == (503, True)
 
 
 async def test_ready_ends_with_what_it_takes(client: httpx.AsyncClient, ledger: Ledger) -> None:
