@@ -24,7 +24,7 @@ from models.glcic.complete import Engine, complete
 from models.glcic.geometry import Box, Mask, Pixels
 from models.training.holes import stroke_hole
 
-THUMBNAIL = 144
+THUMBNAIL = 112
 _FINE = 4  # holes are drawn at so many times the canonical frame's size
 _AROUND = 0.25  # of the frame, that is shown on each side of it
 
@@ -127,7 +127,7 @@ def main() -> int:
     images = [np.asarray(Image.open(path).convert("RGB")) for path in files]
     pixels, found = contact_sheet(images, engines[0], engines[1] if len(engines) > 1 else None)
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(chosen.out, quality=85)
+    Image.fromarray(pixels).save(chosen.out, quality=80)
     print(f"{chosen.out}: {found} of {len(images)} portraits; in the others no face was found.")
     return 0
 
