@@ -1,6 +1,6 @@
-"""Weights between two networks of which one was trained on from the other: `NAME` and a finished run.
+"""Weights between a model of the catalogue and those of a run that started from it.
 
-    python -m models.training.mix glcic-celeba@7adea1e5 RUN --share 0.4 --out FOLDER
+    python -m models.training.mix glcic-celeba RUN --share 0.4 --out FOLDER
 
 A network trained against discriminators is sharp and wrong, the same one trained on by squared error alone is right
 and blurred; the straight line between their weights goes from one to the other (Wang et al. 2018, "ESRGAN", section
@@ -15,7 +15,7 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor
 
-from models.catalog import Card, Catalog, write_atomically
+from models.catalog import Card, Catalog, UnknownModelError, write_atomically
 from models.training.loop import CARD, WEIGHTS, compact
 
 
@@ -37,13 +37,17 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     catalog = Catalog()
-    model = catalog.get(chosen.model)
-    run = Card.model_validate_json((chosen.run / CARD).read_bytes())
-    weights = mix(
-        safetensors.torch.load_file(catalog.weights_path(model)),
-        safetensors.torch.load_file(chosen.run / WEIGHTS),
-        chosen.share,
-    )
+    try:
+        model = catalog.get(chosen.model)
+        run = Card.model_validate_json((chosen.run / CARD).read_bytes())
+        weights = mix(
+            safetensors.torch.load_file(catalog.weights_path(model)),
+            safetensors.torch.load_file(chosen.run / WEIGHTS),
+            chosen.share,
+        )
+    except (UnknownModelError, OSError, ValueError) as error:
+        print(f"Nothing was mixed. {error}", file=sys.stderr)
+        return 1
     content = safetensors.torch.save(weights)
     card = run.model_copy(
         update={
