@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from app.main import create_app
 from app.settings import ApiSettings
@@ -44,6 +44,36 @@ def test_a_person_types_the_key_into_the_page(open_page: Callable[..., Page], ke
         page.press("#key-input", "Enter")
         if sentence:
             expect(dialog).to_contain_text(sentence)
+    expect(dialog).to_be_hidden()
+    expect(page.locator("#view-models")).to_contain_text("glcic-celeba")
+
+
+def test_a_late_refusal_of_the_old_key_does_not_speak_against_the_new_one(
+    open_page: Callable[..., Page], keyed: str
+) -> None:
+    """An answer to the wrong key that comes after the right one was typed is asked for again, in silence."""
+    page = open_page()
+    page.goto(f"{keyed}/#/models")
+    held: list[Route] = []
+
+    def hold_the_wrong_key(route: Route) -> None:
+        if route.request.headers.get("authorization") == "Bearer wrong":
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/jobs?*", hold_the_wrong_key)
+    dialog = page.locator("#key-dialog")
+    for key, sentence in (("wrong", "Check the key"), (KEY, None)):
+        expect(dialog).to_be_visible()
+        page.fill("#key-input", key)
+        page.press("#key-input", "Enter")
+        if sentence:
+            expect(dialog).to_contain_text(sentence)
+    expect(dialog).to_be_hidden()
+    assert len(held) == 1
+    with page.expect_response(lambda response: "/jobs?" in response.url and response.status == 200):
+        held[0].continue_()
     expect(dialog).to_be_hidden()
     expect(page.locator("#view-models")).to_contain_text("glcic-celeba")
 

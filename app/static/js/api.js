@@ -51,7 +51,8 @@ export function address(path, query = {}) {
  */
 export async function request(path, { json, ...options } = {}) {
   const headers = new Headers(options.headers);
-  if (apiKey()) headers.set("Authorization", `Bearer ${apiKey()}`);
+  const key = apiKey();
+  if (key) headers.set("Authorization", `Bearer ${key}`);
   if (json !== undefined) {
     headers.set("Content-Type", "application/json");
     options.body = JSON.stringify(json);
@@ -68,6 +69,8 @@ export async function request(path, { json, ...options } = {}) {
     );
   }
   if (response.ok || response.status === 304) return response;
+  // The key was changed while the service refused the old one: that says nothing of the new one.
+  if (response.status === 401 && key !== apiKey()) return request(path, { json, ...options });
   const problem = await readProblem(response);
   if (problem.status === 401) keyRequests.dispatchEvent(new Event("needed"));
   throw problem;
