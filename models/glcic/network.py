@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from models import winograd
+
 STRIDE = 4
 """Height and width of the input must be multiples of this: two layers halve, two double."""
 
@@ -64,7 +66,7 @@ class Block(nn.Module):
             self.conv = nn.ConvTranspose2d(channels_in, layer.channels, layer.kernel, layer.stride, padding=1)
         else:
             same = layer.dilation * (layer.kernel - 1) // 2
-            self.conv = nn.Conv2d(
+            self.conv = winograd.Conv2d(
                 channels_in, layer.channels, layer.kernel, layer.stride, padding=same, dilation=layer.dilation
             )
         self.norm = nn.Identity() if is_output else nn.BatchNorm2d(layer.channels)

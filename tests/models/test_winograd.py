@@ -1,0 +1,113 @@
+"""Convolutions in Winograd's domain: the same numbers as PyTorch's, forwards and backwards."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from models import winograd
+
+CLOSE = 3e-5
+"""Largest difference that float32 explains, as a share of the largest value."""
+
+
+def _difference(ours: Tensor, exact: Tensor) -> float:
+    return float((ours - exact).detach().abs().max() / exact.detach().abs().max())
+
+
+shapes = st.fixed_dictionaries(
+    {
+        "batch": st.integers(1, 5),
+        "height": st.integers(1, 40),
+        "width": st.integers(1, 40),
+        "dilation": st.sampled_from([1, 2, 3, 4, 8]),
+        "channels_in": st.sampled_from([1, 3, 16]),
+        "channels_out": st.sampled_from([1, 8]),
+        "biased": st.booleans(),
+    }
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=shapes, seed=st.integers(0, 2**31))
+def test_results_and_gradients_are_those_of_an_ordinary_convolution(shape: dict[str, int], seed: int) -> None:
+    """Any size, dilation and number of channels, beside PyTorch's in float64."""
+    torch.manual_seed(seed)
+    dilation = shape["dilation"]
+    x = torch.randn(shape["batch"], shape["channels_in"], shape["height"], shape["width"], requires_grad=True)
+    weight = torch.randn(shape["channels_out"], shape["channels_in"], 3, 3, requires_grad=True)
+    bias = torch.randn(shape["channels_out"], requires_grad=True) if shape["biased"] else None
+    inputs = [tensor for tensor in (x, weight, bias) if tensor is not None]
+
+    ours = winograd._Differentiable.apply(x, weight, bias, dilation)
+    exact = F.conv2d(
+        x.double(), weight.double(), None if bias is None else bias.double(), padding=dilation, dilation=dilation
+    )
+    assert ours.shape == exact.shape
+    assert _difference(ours, exact) < CLOSE
+
+    towards = torch.randn_like(ours)
+    for mine, true in zip(
+        torch.autograd.grad((ours * towards).sum(), inputs),
+        torch.autograd.grad((exact * towards).sum(), inputs),
+        strict=True,
+    ):
+        assert mine.shape == true.shape
+        assert _difference(mine, true) < CLOSE
+
+
+@pytest.mark.parametrize("most", [1, 7, 1024])
+def test_a_picture_cut_into_portions_is_the_same_picture(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Large pictures go through in portions of rows, small ones several at a time."""
+    monkeypatch.setattr(winograd, "_MOST_TILES", most)
+    torch.manual_seed(0)
+    x, weight = torch.randn(3, 8, 36, 52), torch.randn(8, 8, 3, 3)
+    ours = winograd.convolve(x, winograd.transform_kernels(weight), None, 2)
+    assert _difference(ours, F.conv2d(x, weight, padding=2, dilation=2)) < CLOSE
+
+
+def test_the_layer_takes_the_faster_way_only_where_it_is_one() -> None:
+    """Stride, few channels, half precision and pictures that fill no tiles go PyTorch's way."""
+    x = torch.randn(1, 128, 16, 16)
+    layer = winograd.Conv2d(128, 128, 3, padding=1)
+    assert layer._is_faster(x)
+    assert not layer._is_faster(x.bfloat16())
+    assert not layer._is_faster(x[:, :, :2, :2])
+    assert not winograd.Conv2d(128, 128, 3, padding=16, dilation=16)._is_faster(x)
+    assert not winograd.Conv2d(128, 128, 3, padding=1, stride=2)._is_faster(x)
+    assert not winograd.Conv2d(128, 128, 3)._is_faster(x)
+    assert not winograd.Conv2d(128, 128, 5, padding=2)._is_faster(x)
+    assert not winograd.Conv2d(128, 32, 3, padding=1)._is_faster(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not layer._is_faster(x)
+        assert layer(x).dtype == torch.bfloat16
+
+
+def test_the_layer_notices_that_its_weights_changed() -> None:
+    """Kernels kept between calls are those of the present weights: after a step, after loading, in a copy."""
+    torch.manual_seed(0)
+    x = torch.randn(1, 128, 16, 16)
+    layer = winograd.Conv2d(128, 128, 3, padding=1)
+
+    def is_right(one: winograd.Conv2d) -> bool:
+        with torch.no_grad():
+            return _difference(one(x), F.conv2d(x, one.weight, one.bias, padding=1)) < CLOSE
+
+    assert is_right(layer)
+    with torch.no_grad():
+        layer.weight.mul_(-2)
+    assert is_right(layer)
+    layer.load_state_dict(winograd.Conv2d(128, 128, 3, padding=1).state_dict())
+    assert is_right(layer)
+    twin = copy.deepcopy(layer)
+    twin.weight = torch.nn.Parameter(layer.weight.detach() * 3)
+    assert is_right(twin)
+    assert is_right(layer)
+    torch.optim.SGD(layer.parameters(), lr=0.1).zero_grad()
+    layer(x).sum().backward()
+    torch.optim.SGD(layer.parameters(), lr=0.1).step()
+    assert is_right(layer)
