@@ -13,6 +13,7 @@ from models.engine import choose_device, choose_precision, open_engine, prepare_
 from models.glcic.network import CompletionNetwork
 from models.loading import load
 from tests.benchmarks.figures import Figure, against, baseline, milliseconds
+from tests.benchmarks.plain import plain
 
 SIDES = (128, 256, 512)
 GFLOP_AT_256 = 65.1
@@ -25,14 +26,15 @@ def measure() -> list[Figure]:
     card = catalog.get("glcic-celeba")
     network = load(catalog, card, device)
     assert isinstance(network, CompletionNetwork)
+    plain(network)
     engine = open_engine(catalog, card, device)
     figures = []
     for side in SIDES:
         image, mask = torch.rand(1, 3, side, side), torch.zeros(1, 1, side, side)
         mask[..., side // 4 : side // 2, side // 4 : side // 2] = 1
-        plain = baseline(f"{side}x{side}, eager float32", milliseconds(partial(_plain, network, image, mask, device)))
-        ours = against(plain, f"{side}x{side}, engine", milliseconds(partial(engine, image, mask)))
-        figures += [plain, ours]
+        eager = baseline(f"{side}x{side}, eager float32", milliseconds(partial(_eager, network, image, mask, device)))
+        ours = against(eager, f"{side}x{side}, engine", milliseconds(partial(engine, image, mask)))
+        figures += [eager, ours]
     for kind in (torch.float32, torch.bfloat16):
         # Without the hardware for it bfloat16 is emulated, some hundred times slower.
         side = MATRIX if kind in (torch.float32, choose_precision(device)) else MATRIX_EMULATED
@@ -44,8 +46,8 @@ def measure() -> list[Figure]:
 
 
 @torch.inference_mode()
-def _plain(network: CompletionNetwork, image: torch.Tensor, mask: torch.Tensor, device: torch.device) -> object:
-    """As the public implementations run it: NCHW, batch norm not folded."""
+def _eager(network: CompletionNetwork, image: torch.Tensor, mask: torch.Tensor, device: torch.device) -> object:
+    """As the public implementations run it: NCHW, batch norm not folded, every convolution PyTorch's."""
     return network(image.to(device), mask.to(device)).cpu()
 
 

@@ -1,7 +1,7 @@
 """GLCIC's training step as the `cpu` preset runs it, against a plain float32 loop over the same network.
 
-The plain loop is what one writes first: float32, NCHW, AdamW as it comes, denormals as the processor
-handles them. Both start from the weights that ship, take batches of 16, and run in processes of their
+The plain loop is what one writes first: float32, NCHW, PyTorch's convolutions, AdamW as it comes, denormals as the
+processor handles them. Both start from the weights that ship, take batches of 16, and run in processes of their
 own, in turns, so that neither inherits the other's settings and both meet the same neighbours. What is
 compared is the median step of the completion phase.
 """
@@ -23,6 +23,7 @@ from models.glcic.train import GlcicRecipe, hole_mse, load_initial
 from models.training.data import Pictures
 from models.training.options import with_overrides
 from tests.benchmarks.figures import Figure, against, baseline
+from tests.benchmarks.plain import plain
 
 WEIGHTS = Path(__file__).parents[2] / "models" / "weights" / "glcic-celeba.safetensors"
 SIZES, ROUNDS = (64, 128), 3
@@ -59,7 +60,7 @@ def time_ours(size: int) -> list[float]:
 def time_plain(size: int) -> list[float]:
     """Seconds of each step of the plain loop, on the same batches."""
     batches = recipe_for(size)
-    network = CompletionNetwork()
+    network = plain(CompletionNetwork())
     load_initial(network, WEIGHTS)
     network.train()
     optimiser = torch.optim.AdamW(network.parameters(), lr=5e-4)

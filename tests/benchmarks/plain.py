@@ -1,0 +1,23 @@
+"""The completion network as one writes it first, for the baselines."""
+
+from torch import nn
+
+from models import winograd
+from models.glcic.network import CompletionNetwork
+
+
+def plain(network: CompletionNetwork) -> CompletionNetwork:
+    """`network` itself, each convolution PyTorch's own again."""
+    for block in network.blocks():
+        conv = block.conv
+        if isinstance(conv, winograd.Conv2d):
+            block.conv = nn.Conv2d(
+                conv.in_channels,
+                conv.out_channels,
+                conv.kernel_size,  # type: ignore[arg-type]
+                conv.stride,  # type: ignore[arg-type]
+                padding=conv.padding,  # type: ignore[arg-type]
+                dilation=conv.dilation,  # type: ignore[arg-type]
+            )
+            block.conv.load_state_dict(conv.state_dict())
+    return network
