@@ -79,9 +79,13 @@ def membrane(values: Canvas, fixed: Mask, free: Mask) -> Canvas:
         mean = values[fixed].mean(axis=0) if fixed.any() else np.zeros(3)
         start = _floats(np.broadcast_to(mean, values.shape))
     field = _select(fixed, values, _select(free, start, np.zeros_like(start)))
-    share = _floats(1 / np.maximum(_crossed((fixed | free).astype(np.float32)), 0.25))
+    share = _floats(1 / np.maximum(_crossed((fixed | free).astype(np.float32)), 0.25)) * free[..., None]
+    share = share.repeat(values.shape[2], axis=2)
+    kept = field * ~free[..., None]
     for _ in range(_SWEEPS):
-        field = _select(free, _floats(_crossed(field) * share), field)
+        field = _crossed(field)
+        field *= share
+        field += kept
     return field
 
 
