@@ -80,9 +80,7 @@ class DcganRecipe(GanRecipe):
             data=self._pictures.description + (", mirror images" if options.mirror else ""),
             licence=options.licence or self._pictures.licence or "unknown: that of the data",
             recipe=(
-                f"Non-saturating loss on logits, Adam {options.lr:g} to {options.lr * options.final_lr:g}, "
-                f"beta1 {options.beta1:g}, "
-                f"batch {options.batch_size}, {precision}; {kind}"
+                f"Non-saturating loss on logits, {options.adam()}, batch {options.batch_size}, {precision}; {kind}"
                 + (f" (decay {options.ema:g})" if options.ema else "")
             ),
             image_size=SIZE,

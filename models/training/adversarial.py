@@ -105,9 +105,10 @@ class GanRecipe(Recipe[Tensor]):
 
     def _set_rates(self, step: int) -> None:
         lr = self.options.lr * cosine_share(step, self.steps, self.options.final_lr)
-        for optimiser in (self._generator_optimiser, self._discriminator_optimiser):
+        pace = self.options.discriminator_pace
+        for optimiser, rate in ((self._generator_optimiser, lr), (self._discriminator_optimiser, lr * pace)):
             for group in optimiser.param_groups:
-                group["lr"] = lr
+                group["lr"] = rate
 
     def _autocast(self) -> torch.autocast:
         return autocast(self._device, self.options.precision)

@@ -37,12 +37,20 @@ class GanOptions(Options):
     """What the plain GANs have in common."""
 
     epochs: float = Field(default=25, gt=0, description="Times each training picture is shown.")
-    lr: float = Field(default=2e-4, gt=0, description="Adam's learning rate, the same for both networks.")
+    lr: float = Field(default=2e-4, gt=0, description="Adam's learning rate.")
+    discriminator_pace: float = Field(
+        default=1.0, gt=0, description="The discriminator's learning rate as a multiple of `lr` (Heusel et al. 2017)."
+    )
     final_lr: float = Field(default=1.0, gt=0, le=1, description="Share of `lr` left at the end (cosine decay).")
     beta1: float = Field(default=0.5, ge=0, lt=1, description="Adam's first decay; 0.5 is the DCGAN paper's advice.")
     smooth: float = Field(
         default=0.0, ge=0, lt=0.5, description="One-sided label smoothing: real pictures are worth 1 minus this."
     )
+
+    def adam(self) -> str:
+        """How the networks are optimised, for the card."""
+        pace = "" if self.discriminator_pace == 1 else f", discriminator {self.discriminator_pace:g} times as fast"
+        return f"Adam {self.lr:g} to {self.lr * self.final_lr:g}, beta1 {self.beta1:g}{pace}"
 
     def steps(self, pictures: int, processes: int = 1) -> int:
         """Optimisation steps of a run over `pictures` pictures in so many processes."""

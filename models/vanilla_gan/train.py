@@ -66,8 +66,7 @@ class VanillaGanRecipe(GanRecipe):
             data=f"MNIST: {len(self._digits)} of its 60,000 training digits",
             licence=options.licence or "MNIST: Creative Commons Attribution-ShareAlike 3.0",
             recipe=(
-                f"Non-saturating loss on logits, Adam {options.lr:g} to {options.lr * options.final_lr:g}, "
-                f"beta1 {options.beta1:g}, batch {options.batch_size}, {precision}; {kind}"
+                f"Non-saturating loss on logits, {options.adam()}, batch {options.batch_size}, {precision}; {kind}"
             ),
             image_size=SIZE,
             options={},

@@ -64,3 +64,18 @@ def test_course_preset_is_the_courses() -> None:
     """Adam 2e-4, batch 100, 200 epochs."""
     course = PRESETS["course"]
     assert (course.lr, course.batch_size, course.epochs) == (2e-4, 100, 200)
+
+
+def test_the_discriminator_learns_at_its_own_pace() -> None:
+    """Adam's first step moves a weight by the learning rate, whatever the gradient; the card tells of both rates."""
+    options = OPTIONS.model_copy(update={"lr": 1e-3, "discriminator_pace": 3.0})
+    torch.manual_seed(0)
+    recipe = VanillaGanRecipe(np.zeros((8, 28, 28), np.uint8), options, CPU)
+    networks = {recipe.generator: 1e-3, recipe.discriminator: 3e-3}
+    before = {network: [weight.detach().clone() for weight in network.parameters()] for network in networks}
+    recipe.step(0, recipe.batch(0))
+    for network, rate in networks.items():
+        pairs = zip(network.parameters(), before[network], strict=True)
+        moved = max(float((now.detach() - then).abs().max()) for now, then in pairs)
+        assert moved == pytest.approx(rate, rel=1e-2)
+    assert "Adam 0.001 to 0.001, beta1 0.9, discriminator 3 times as fast" in recipe.about().recipe
