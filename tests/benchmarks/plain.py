@@ -11,13 +11,7 @@ def plain(network: CompletionNetwork) -> CompletionNetwork:
     for block in network.blocks():
         conv = block.conv
         if isinstance(conv, winograd.Conv2d):
-            block.conv = nn.Conv2d(
-                conv.in_channels,
-                conv.out_channels,
-                conv.kernel_size,  # type: ignore[arg-type]
-                conv.stride,  # type: ignore[arg-type]
-                padding=conv.padding,  # type: ignore[arg-type]
-                dilation=conv.dilation,  # type: ignore[arg-type]
-            )
+            shape = conv.in_channels, conv.out_channels, conv.kernel_size
+            block.conv = nn.Conv2d(*shape, conv.stride, conv.padding, conv.dilation)
             block.conv.load_state_dict(conv.state_dict())
     return network
