@@ -62,12 +62,13 @@ HOLES: dict[str, HoleMaker] = {
 
 
 def find_face(image: Pixels, engine: Engine) -> FacePose | None:
-    """The face in the middle of a portrait that has no hole."""
+    """The face of a portrait that has no hole: in the middle, or above it."""
     if engine.find_faces is None:
         return None
     height, width = image.shape[:2]
-    middle = Box(height * 2 // 5, width * 9 // 20, height // 2, width * 11 // 20)
-    return engine.find_faces(image, np.zeros((height, width), bool), [middle])[0]
+    tenths = [Box(height * n // 10, width * 9 // 20, height * (n + 1) // 10, width * 11 // 20) for n in range(1, 6)]
+    poses = engine.find_faces(image, np.zeros((height, width), bool), tenths)
+    return max((pose for pose in poses if pose is not None), key=lambda pose: pose.score, default=None)
 
 
 def in_picture(hole: Mask, pose: FacePose, size: tuple[int, int]) -> Mask:

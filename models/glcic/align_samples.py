@@ -199,7 +199,7 @@ def _holes(chance: Generator, turn: complex, shift: complex, size: int) -> Pictu
         else:
             cv2.ellipse(mask, (round(x), round(y)), (max(1, round(w)), max(1, round(h))), 0, 0, 360, 255, -1)
 
-    kind = chance.choice(["none", "box", "part", "strokes"], p=[0.2, 0.25, 0.35, 0.2])
+    kind = chance.choice(["none", "box", "part", "middle", "strokes"], p=[0.15, 0.2, 0.25, 0.25, 0.15])
     reach = abs(turn)
     if kind == "box":
         box(complex(*chance.uniform(-0.9, 0.9, 2)), complex(*chance.uniform(0.1, 0.65, 2)))
@@ -208,8 +208,9 @@ def _holes(chance: Generator, turn: complex, shift: complex, size: int) -> Pictu
         for _ in range(chance.integers(1, 3)):
             spot = spots[chance.integers(len(spots))] + complex(*chance.normal(0, 0.08, 2))
             box(turn * spot + shift, reach * complex(*chance.uniform(0.15, 0.6, 2)))
-        if chance.random() < 0.2:
-            box(turn * ANCHORS.mean() + shift, reach * complex(*chance.uniform(0.5, 0.9, 2)))
+    elif kind == "middle":  # eyes, nose and mouth at once: the pose has to be read from hair, ears and chin
+        spot = ANCHORS.mean() + complex(*chance.normal(0, 0.1, 2))
+        box(turn * spot + shift, reach * complex(*chance.uniform(0.45, 0.8, 2)))
     elif kind == "strokes":
         for _ in range(chance.integers(1, 5)):
             point = turn * complex(*chance.uniform(-1, 1, 2)) + shift

@@ -1,6 +1,6 @@
 """Trains the alignment network of `align.py`.
 
-    python -m models.glcic.align_train --faces DATA/celeba --scenes DATA/scenes --out RUN [--resume]
+    python -m models.glcic.align_train --faces DATA/celeba --scenes DATA/scenes --out RUN [--init FILE] [--resume]
 
 Faces must be aligned as CelebA is; scenes are any pictures without faces. RUN
 ends with `weights.safetensors` and `card.json`, as after `inpaint train`.
@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -57,13 +58,23 @@ class AlignRecipe(loop.Recipe[Batch]):
 
     options: AlignOptions
 
-    def __init__(self, options: AlignOptions, faces: dict[str, Pictures], scenes: dict[str, Pictures]) -> None:
+    def __init__(
+        self,
+        options: AlignOptions,
+        faces: dict[str, Pictures],
+        scenes: dict[str, Pictures],
+        *,
+        init: Path | None = None,
+    ) -> None:
         self.options = options
         self.steps = options.steps
         self._faces, self._scenes = faces, scenes
         torch.manual_seed(options.seed)
         self._network = AlignmentNetwork()
         self._network.mean_pixel.copy_(torch.tensor(faces["train"].mean_pixel))
+        if init is not None:
+            start = {name: value.float() for name, value in safetensors.torch.load_file(init).items()}
+            self._network.load_state_dict(start, strict=False)  # without the counts of batches
         self._network.to(memory_format=torch.channels_last)
         self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=options.lr, weight_decay=0.02)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -197,18 +208,20 @@ def main() -> None:
     parser.add_argument("--faces", type=Path, required=True, help="CelebA: folder or zip")
     parser.add_argument("--scenes", type=Path, required=True, help="pictures without faces: folder or zip")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--init", type=Path, help="weights to start from, safetensors")
+    parser.add_argument("--lr", type=float, default=AlignOptions().lr)
     parser.add_argument("--steps", type=int, default=AlignOptions().steps)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--resume", action="store_true")
     arguments = parser.parse_args()
-    options = AlignOptions(steps=arguments.steps, seed=arguments.seed, threads=arguments.threads)
+    options = AlignOptions(steps=arguments.steps, lr=arguments.lr, seed=arguments.seed, threads=arguments.threads)
     prepare_process(options.threads)
     faces, scenes = (
         {"train": open_pictures(path, size=SIDE), "validation": open_pictures(path, size=SIDE, split="validation")}
         for path in (arguments.faces, arguments.scenes)
     )
-    recipe = AlignRecipe(options, faces, scenes)
+    recipe = AlignRecipe(options, faces, scenes, init=arguments.init)
     loop.run(recipe, arguments.out, device=torch.device("cpu"), resume=arguments.resume)
     path = arguments.out / loop.CARD
     card = Card.model_validate_json(path.read_bytes())
