@@ -17,6 +17,7 @@ from app.access import KnownKeys
 from app.decoding import DecodingRoom
 from app.dependencies import Clients
 from app.exposure import PrivateOnly, is_private
+from app.head import HeadLikeGet
 from app.headers import OtherOrigins, SecurityHeaders
 from app.limits import SlowReaders, UploadLimits
 from app.metrics import Metrics
@@ -95,6 +96,7 @@ def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSetti
         app.add_middleware(PrivateOnly, origins=settings.cors_origins)
     if settings.cors_origins:
         app.add_middleware(OtherOrigins, origins=settings.cors_origins)
+    app.add_middleware(HeadLikeGet)
     app.add_middleware(SlowReaders, idle_seconds=settings.read_idle_seconds)
     app.add_middleware(SecurityHeaders, origins=settings.cors_origins)
     app.add_middleware(ObservedRequests, metrics=metrics)

@@ -51,6 +51,17 @@ def test_the_page_runs_nothing_in_place() -> None:
     assert not re.search(r"<script(?![^>]*\bsrc=)|\son\w+=|javascript:", markup)
 
 
+async def test_head_is_answered_as_get_without_a_body(client: httpx.AsyncClient) -> None:
+    """The same status and headers: lists, files, probes, a thing that is not there, a stream that would not end."""
+    for path in ("/models", "/js/main.js", "/healthz", "/metrics", "/openapi.json", "/jobs/none", "/nowhere"):
+        read, asked = await client.get(path), await client.head(path)
+        assert asked.status_code == read.status_code, path
+        assert asked.headers["content-type"] == read.headers["content-type"], path
+        assert asked.headers.get("etag") == read.headers.get("etag"), path
+        assert not asked.content, path
+    assert (await client.head("/inpaint")).status_code == 405
+
+
 class TestOtherOrigins:
     """CORS."""
 

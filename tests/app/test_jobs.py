@@ -81,6 +81,15 @@ async def test_a_quiet_stream_is_kept_alive(
     assert read_events(text)[-1]["event"] == "cancelled"
 
 
+async def test_head_of_a_stream_does_not_wait_for_its_end(client: httpx.AsyncClient, form: Form) -> None:
+    """Nobody works on the job, so its events go on for ever."""
+    job_id = await accepted(client, form)
+    with anyio.fail_after(5):
+        asked = await client.head(f"/jobs/{job_id}/events")
+    assert asked.status_code == 200
+    assert asked.headers["content-type"].startswith("text/event-stream")
+
+
 async def test_a_queued_job_is_cancelled_at_once(
     client: httpx.AsyncClient, form: Form, worker_settings: WorkerSettings
 ) -> None:
