@@ -11,7 +11,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.catalog import Card, Catalog
 from models.glcic.align import AlignmentNetwork, FindFaces, align
-from models.glcic.network import CompletionNetwork, composite
+from models.glcic.geometry import Box, bounding_box
+from models.glcic.network import LAYERS, CompletionNetwork, composite
+from models.glcic.reach import boxes_needed, computed
 from models.loading import WeightsError, load
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
@@ -98,19 +100,37 @@ class CompletionEngine:
         self.batch_limit = 1 if device.type == "cpu" else 16
         self.precision = precision or choose_precision(device)
         folded = _fold_batch_norm(network).to(device).to(memory_format=torch.channels_last)
-        self._mean_pixel = folded.mean_pixel.view(1, 3, 1, 1)
+        self._mean_pixel = folded.mean_pixel.cpu().view(1, 3, 1, 1)
         *hidden, last = folded.blocks()
-        self._hidden = nn.Sequential(*hidden).to(self.precision)
-        self._last = last  # in float32, so that the picture is not rounded to steps of bfloat16
+        # The last in float32, so that the picture is not rounded to steps of bfloat16.
+        self._blocks = [*(block.to(self.precision) for block in hidden), last]
 
     @torch.inference_mode()
     def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
-        """As `CompletionNetwork.forward`: float32 on the CPU in, float32 on the CPU out."""
-        image, mask = image.to(self.device), mask.to(self.device)
+        """The completed pictures of a batch: `image` where `mask` is 0, the network's picture where it is 1.
+
+        image (B, 3, H, W) and mask (B, 1, H, W) as `CompletionNetwork.forward` takes them, float32 on the CPU, and so
+        is what it returns. Each layer computes only what the batch's holes depend on.
+        """
+        box = bounding_box(mask.amax(dim=(0, 1)).numpy() > 0)
+        if box is None:
+            return image.clone()
+        height, width = image.shape[2:]
+        *needed, box = boxes_needed(box, (height, width))
         x = torch.cat([composite(self._mean_pixel, image, mask), mask], dim=1)  # (B, 4, H, W)
-        x = self._hidden(x.to(self.precision, memory_format=torch.channels_last))
-        out: Tensor = torch.sigmoid(self._last(x.float()))
-        return out.cpu()
+        x, held = x.to(self.device), Box(0, 0, height, width)
+        for layer, block, part in zip(LAYERS, self._blocks, needed, strict=True):
+            x = _cut(x, part, held).to(block.conv.weight.dtype, memory_format=torch.channels_last)
+            x, held = block(x), computed(layer, part)
+        completed = image.clone()
+        completed[:, :, *box.slices] = torch.sigmoid(_cut(x, box, held)).cpu()
+        return composite(completed, image, mask)
+
+
+def _cut(x: Tensor, part: Box, held: Box) -> Tensor:
+    """The `part` of a layer's input (B, C, H, W) of which `x` is the part `held`."""
+    top, left = part.top - held.top, part.left - held.left
+    return x[:, :, top : top + part.height, left : left + part.width]
 
 
 def open_engine(catalog: Catalog, card: Card, device: torch.device) -> CompletionEngine:

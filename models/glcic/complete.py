@@ -59,7 +59,8 @@ class Engine(Protocol):
         ...
 
     def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
-        """(B, 3, H, W) and (B, 1, H, W) float32 on the CPU in, (B, 3, H, W) float32 on the CPU out."""
+        """(B, 3, H, W) and (B, 1, H, W) float32 on the CPU in, (B, 3, H, W) float32 on the CPU out: the pictures with
+        their holes completed."""
         ...
 
 

@@ -1,12 +1,16 @@
 """The engine computes what the network computes, only faster."""
 
 import copy
+from functools import cache
 
 import pytest
 import torch
+from hypothesis import given, settings, strategies
 
 from models.engine import CompletionEngine, choose_precision, training_precision
-from models.glcic.network import CompletionNetwork
+from models.glcic.geometry import Box
+from models.glcic.network import MARGIN, CompletionNetwork, composite
+from models.glcic.reach import boxes_needed
 
 CPU = torch.device("cpu")
 
@@ -26,19 +30,64 @@ def make_network() -> CompletionNetwork:
     return network
 
 
+@cache
+def made_once() -> tuple[CompletionNetwork, CompletionEngine]:
+    network = make_network()
+    return network, CompletionEngine(network, CPU, precision=torch.float32)
+
+
 @pytest.mark.parametrize(("precision", "mean"), [(torch.float32, 1e-4), (torch.bfloat16, 2 / 255)])
 def test_engine_gives_the_network_s_picture(precision: torch.dtype, mean: float) -> None:
-    """Folded batch norms and lower precision leave the picture as it is, within what each may cost."""
+    """In the holes; folded batch norms and lower precision change it by no more than each may cost."""
     network = make_network()
     image, mask = torch.rand(2, 3, 48, 32), (torch.rand(2, 1, 48, 32) < 0.3).float()
     with torch.inference_mode():
-        expected = network(image, mask)
+        expected = composite(network(image, mask), image, mask)
     out = CompletionEngine(network, CPU, precision=precision)(image, mask)
     assert out.dtype == torch.float32
     assert out.device == CPU
     assert float(out.min()) >= 0
     assert float(out.max()) <= 1
     assert float((out - expected).abs().mean()) < mean
+
+
+@settings(max_examples=20, deadline=None)
+@given(strategies.data())
+def test_a_hole_comes_out_as_if_all_had_been_computed(data: strategies.DataObject) -> None:
+    """Wherever it lies: layers that compute only what it depends on give the same pixels, and the rest as it came."""
+    height, width = (4 * data.draw(strategies.integers(1, 30)) for _ in "hw")
+    top, left = data.draw(strategies.integers(0, height - 1)), data.draw(strategies.integers(0, width - 1))
+    bottom, right = data.draw(strategies.integers(top + 1, height)), data.draw(strategies.integers(left + 1, width))
+    generator = torch.Generator().manual_seed(height)
+    image, mask = torch.rand(1, 3, height, width, generator=generator), torch.zeros(1, 1, height, width)
+    mask[..., top:bottom, left:right] = 1
+    network, engine = made_once()
+    with torch.inference_mode():
+        expected = composite(network(image, mask), image, mask)
+    assert float((engine(image, mask) - expected).abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize("at", [0, 300, 508])
+def test_what_the_network_does_not_look_at_is_not_computed(at: int) -> None:
+    """In a picture wider than its receptive field even the first layer runs over a part only."""
+    network, engine = made_once()
+    image, mask = torch.rand(1, 3, 16, 512), torch.zeros(1, 1, 16, 512)
+    mask[..., at : at + 4] = 1
+    with torch.inference_mode():
+        expected = composite(network(image, mask), image, mask)
+    assert float((engine(image, mask) - expected).abs().max()) < 1e-4
+    assert boxes_needed(Box(0, at, 16, at + 4), (16, 512))[0].width <= 4 + 2 * MARGIN
+
+
+def test_a_batch_is_completed_wherever_its_holes_are() -> None:
+    """Pictures with holes in opposite corners, and one without any."""
+    network, engine = made_once()
+    image, mask = torch.rand(3, 3, 64, 64), torch.zeros(3, 1, 64, 64)
+    mask[0, :, :9, :9] = mask[1, :, -5:, -7:] = 1
+    with torch.inference_mode():
+        expected = composite(network(image, mask), image, mask)
+    assert float((engine(image, mask) - expected).abs().max()) < 1e-4
+    assert torch.equal(engine(image[2:], mask[2:]), image[2:])
 
 
 def test_the_network_itself_is_left_as_it_was() -> None:
