@@ -110,6 +110,8 @@ FAILURE_PROBLEMS: dict[str, tuple[int, str]] = {
     "deadline": (504, "The job's time was over"),
     "worker-lost": (503, "The workers that ran the job were lost"),
     "expired": (410, "The job's data are gone"),
+    "diverged": (422, "The training diverged"),
+    "not-saved": (507, "The training could not be saved"),
     "internal": (500, "The job failed"),
 }
 """How a job's failure is answered: by status and title."""

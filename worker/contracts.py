@@ -129,19 +129,24 @@ class Progress(Contract):
     details: dict[str, Any] = Field(default_factory=dict, description="Losses, images/s, ETA of a training run.")
 
 
+FailureType = Literal[
+    "bad-input",
+    "model-unavailable",
+    "out-of-memory",
+    "timed-out",
+    "deadline",
+    "worker-lost",
+    "expired",
+    "diverged",
+    "not-saved",
+    "internal",
+]
+
+
 class Failure(Contract):
     """Why a job failed: `type` for programs, `detail` for the person who reads it."""
 
-    type: Literal[
-        "bad-input",
-        "model-unavailable",
-        "out-of-memory",
-        "timed-out",
-        "deadline",
-        "worker-lost",
-        "expired",
-        "internal",
-    ]
+    type: FailureType
     detail: str
 
 

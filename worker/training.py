@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from models.catalog import UnknownModelError
-from models.training.errors import OptionsError
+from models.training.errors import DivergedError, OptionsError, TrainingError, UnsavedError
 from models.training.families import options_for
-from worker.contracts import Failure, Result, TrainingRequest
+from worker.contracts import Failure, FailureType, Result, TrainingRequest
 from worker.datasets import DatasetsError, UnknownDatasetError, path_of
 from worker.processes import die_with_parent
 from worker.runs import LogTail, Runs
@@ -44,6 +44,12 @@ _KILLED: Final = Failure(
     type="out-of-memory",
     detail="It was killed each time, most likely for want of memory. Resume with a smaller batch_size.",
 )
+_FAILURES: Final[dict[str, FailureType]] = {
+    TrainingError.told: "bad-input",
+    DivergedError.told: "diverged",
+    UnsavedError.told: "not-saved",
+}
+"""By how a training process begins its last words."""
 _NOT_DETAILS: Final = frozenset({"step", "of", "time", "done", "total"})
 
 _log = logging.getLogger(__name__)
@@ -207,9 +213,10 @@ def _failure(status: int, errors: IO[bytes], names: dict[Path, str]) -> Failure:
     for path, name in names.items():
         told = told.replace(str(path.resolve()), name)
     lines = [line for line in told.splitlines() if line.strip()]
-    said = next((line for line in reversed(lines) if line.startswith("Training failed: ")), "")
-    if said:
-        return Failure(type="bad-input", detail=said.removeprefix("Training failed: ")[:_MESSAGE_LENGTH])
+    for line in reversed(lines):
+        head, _, detail = line.partition(": ")
+        if head in _FAILURES:
+            return Failure(type=_FAILURES[head], detail=detail[:_MESSAGE_LENGTH])
     _log.error("The training process ended:\n%s", "\n".join(lines[-40:]))  # the operator's, not the client's
     last = lines[-1] if lines else "it said nothing"
     return Failure(type="internal", detail=f"The training process ended with status {status}: {last}"[:_MESSAGE_LENGTH])

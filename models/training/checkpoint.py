@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.training.errors import CheckpointError, DivergedError
+from models.training.errors import CheckpointError, DivergedError, UnsavedError
 
 KEPT = 2
 
@@ -23,7 +23,7 @@ KEPT = 2
 def save(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
     """Write `state` (nested dictionaries and lists of tensors, numbers and text) as the checkpoint of `step`.
 
-    Raises DivergedError, and writes nothing, where a tensor holds a value that is not finite; raises CheckpointError
+    Raises DivergedError, and writes nothing, where a tensor holds a value that is not finite; raises UnsavedError
     where the disk takes no more. The checkpoints before are intact either way.
     """
     for name, tensor in _tensors(state):
@@ -46,7 +46,7 @@ def save(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
             old.unlink()
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
         temporary.unlink(missing_ok=True)
-        raise CheckpointError(
+        raise UnsavedError(
             f"The checkpoint of step {step} could not be written to {folder} ({error}). "
             "Earlier checkpoints are intact: make room on the disk and resume."
         ) from error

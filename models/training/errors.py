@@ -4,6 +4,9 @@
 class TrainingError(RuntimeError):
     """Training cannot start or go on; the message says why and what to do. What was saved is intact."""
 
+    told = "Training failed"
+    """What stands before the message."""
+
 
 class OptionsError(TrainingError, ValueError):
     """An option is unknown, out of range, or does not go with another."""
@@ -14,8 +17,16 @@ class DataError(TrainingError):
 
 
 class CheckpointError(TrainingError):
-    """A checkpoint cannot be written or read."""
+    """A checkpoint cannot be read, or does not fit."""
+
+
+class UnsavedError(TrainingError):
+    """What a run has to keep cannot be written: the disk is full, or away."""
+
+    told = "Training could not be saved"
 
 
 class DivergedError(TrainingError):
     """A loss or a weight is no longer a finite number."""
+
+    told = "Training diverged"

@@ -35,7 +35,7 @@ from torch import Tensor
 
 from models.catalog import Card, Kind, write_atomically
 from models.training import checkpoint, processes
-from models.training.errors import CheckpointError, DivergedError, TrainingError
+from models.training.errors import CheckpointError, DivergedError, TrainingError, UnsavedError
 from models.training.options import Options
 from models.training.report import ACCURACY, Reporter, VictoryWatch
 
@@ -132,7 +132,7 @@ def run(
         with _alone(out) if first else nullcontext():
             return _Run(recipe, out, device, first, Reporter(out, active=first, tensorboard=tensorboard)).run(resume)
     except OSError as error:  # the log or a preview met a full disk; `checkpoint.save` speaks for itself
-        raise CheckpointError(
+        raise UnsavedError(
             f"{out} cannot be written ({error}). Checkpoints are intact: make room and resume."
         ) from error
 

@@ -44,7 +44,7 @@ def start(
     try:
         return _start(family, data, out, preset, overrides, resume, init, store)
     except TrainingError as error:
-        print(f"Training failed: {error}", file=sys.stderr, flush=True)
+        print(f"{error.told}: {error}", file=sys.stderr, flush=True)
         return FAILED
 
 

@@ -242,6 +242,25 @@ def test_what_the_process_says_is_what_the_person_reads(bench: Bench) -> None:
     assert job.failure.detail == "4 pictures are fewer than one batch of 100."
 
 
+def test_a_run_that_diverges_says_so(bench: Bench) -> None:
+    """It is no fault of the data, and the person is told what to change."""
+    bench.submit("job-9", TINY | {"optimiser": "adamw", "lr": 1e30, "completion_steps": [20]})
+    job = bench.run("job-9")
+    assert job.failure is not None
+    assert job.failure.type == "diverged"
+    assert "smaller learning rate" in job.failure.detail
+
+
+def test_a_run_that_cannot_be_saved_says_so(bench: Bench) -> None:
+    """It is the operator's to make room."""
+    (bench.settings.runs_dir / "job-10" / "weights.safetensors").mkdir(parents=True)  # no file can take its place
+    bench.submit("job-10", TINY)
+    job = bench.run("job-10")
+    assert job.failure is not None
+    assert job.failure.type == "not-saved"
+    assert "make room" in job.failure.detail
+
+
 def test_no_path_of_the_host_reaches_the_person(bench: Bench) -> None:
     """A data set is called by its name."""
     bench.submit("job-8", TINY, dataset="empty")

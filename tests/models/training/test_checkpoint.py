@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.training import checkpoint
-from models.training.errors import CheckpointError, DivergedError
+from models.training.errors import CheckpointError, DivergedError, UnsavedError
 
 CPU = torch.device("cpu")
 
@@ -78,7 +78,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2048, hard))  # writing past it fails as a full disk does
     try:
-        with pytest.raises(CheckpointError, match="make room"):
+        with pytest.raises(UnsavedError, match="make room"):
             checkpoint.save(tmp_path, 2, _state(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

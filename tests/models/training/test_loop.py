@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.catalog import Card, Catalog
 from models.training import checkpoint, loop
-from models.training.errors import CheckpointError, DivergedError, TrainingError
+from models.training.errors import CheckpointError, DivergedError, TrainingError, UnsavedError
 from models.training.report import VictoryWatch
 from tests.models.training.pictures import ToyOptions, ToyRecipe
 
@@ -150,7 +150,7 @@ def test_what_a_run_tells(tmp_path: Path) -> None:
 def test_a_full_disk_stops_the_run_in_words(tmp_path: Path) -> None:
     """When even the log cannot be written, the error says what to do."""
     (tmp_path / "log.jsonl").mkdir()
-    with pytest.raises(CheckpointError, match="make room and resume"):
+    with pytest.raises(UnsavedError, match="make room and resume"):
         run(ToyRecipe(ToyOptions()), tmp_path)
 
 
