@@ -1,0 +1,63 @@
+"""Training of the alignment network: made pictures, and runs that build on one another."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from models.catalog import Card
+from models.glcic import align_train
+from models.glcic.align_samples import SHARES, SIDE, make_sample
+from models.glcic.align_train import AlignOptions, AlignRecipe
+from models.training.data import open_pictures
+from tests.models.training.pictures import write_pictures
+
+pytestmark = pytest.mark.usefixtures("flushed")
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "cache"))
+    for kind in ("faces", "scenes"):
+        for split in ("train", "val"):
+            write_pictures(tmp_path / kind / split, 3)
+    return tmp_path
+
+
+def test_a_run_ends_with_weights_that_the_next_starts_from(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two steps leave weights and a card with figures and command; `--init` begins with just these weights."""
+    monkeypatch.setattr(align_train, "_MEASURED", 4)
+    run = data / "run"
+    folders = ["--faces", str(data / "faces"), "--scenes", str(data / "scenes")]
+    monkeypatch.setattr(sys, "argv", ["align_train", *folders, "--out", str(run), "--steps", "2"])
+    align_train.main()
+    card = Card.model_validate_json((run / "card.json").read_bytes())
+    assert (card.family, card.images_seen) == ("face-align", 2 * AlignOptions().batch_size)
+    assert "models.glcic.align_train --faces" in card.command
+    opened = {
+        kind: {"train": open_pictures(data / kind, size=SIDE), "validation": open_pictures(data / kind, size=SIDE)}
+        for kind in ("faces", "scenes")
+    }
+    weights = run / "weights.safetensors"
+    begun = AlignRecipe(AlignOptions(steps=2), opened["faces"], opened["scenes"], init=weights).weights()
+    for name, value in safetensors.torch.load_file(weights).items():
+        assert torch.equal(begun[name].to(value.dtype), value), name
+
+
+def test_made_pictures_are_of_every_kind_and_many_hide_the_middle() -> None:
+    """Of some hundred, each kind is there; in more than a tenth of the faces eyes and mouth lie all in the hole."""
+    chance = np.random.default_rng(0)
+    faces, scenes = (chance.integers(0, 256, (4, SIDE, SIDE, 3), np.uint8) for _ in "fs")
+    samples = [make_sample(chance, faces, scenes) for _ in range(300)]
+    assert {sample.kind for sample in samples} == set(SHARES)
+    hidden = [_hides_the_middle(sample) for sample in samples if sample.is_face]
+    assert np.mean(hidden) > 0.1
+
+
+def _hides_the_middle(sample: align_train.Sample) -> bool:
+    points = (sample.turn * align_train.ANCHORS + sample.shift + 1 + 1j) * len(sample.mask) / 2
+    inside = [complex(p) for p in points if 0 <= p.real < len(sample.mask) and 0 <= p.imag < len(sample.mask)]
+    return len(inside) == len(points) and all(sample.mask[int(p.imag), int(p.real)] > 127 for p in inside)
