@@ -69,9 +69,9 @@ export async function request(path, { json, ...options } = {}) {
     );
   }
   if (response.ok || response.status === 304) return response;
-  // The key was changed while the service refused the old one: that says nothing of the new one.
-  if (response.status === 401 && key !== apiKey()) return request(path, { json, ...options });
   const problem = await readProblem(response);
+  // The key was changed while the service refused the old one: that says nothing of the new one.
+  if (problem.status === 401 && key !== apiKey()) return request(path, { json, ...options });
   if (problem.status === 401) keyRequests.dispatchEvent(new Event("needed"));
   throw problem;
 }
