@@ -38,11 +38,19 @@ def load(catalog: Catalog, card: Card, device: torch.device) -> nn.Module:
         raise WeightsError(f"{path} is not the file that the card of {card.reference} describes (SHA-256 differs).")
     network = BUILDERS[card.family](**card.options)
     try:
+        fill(network, content)
+    except WeightsError as error:
+        raise WeightsError(f"{path} does not fit {card.family}: {error}.") from error
+    return network.eval().requires_grad_(False).to(device)
+
+
+def fill(network: nn.Module, content: bytes) -> None:
+    """Give `network` the weights in the bytes of a safetensors file, in float32. Raises WeightsError that says why."""
+    try:
         state = {name: tensor.float() for name, tensor in safetensors.torch.load(content).items()}
         expected = {name for name in network.state_dict() if not name.endswith("num_batches_tracked")}
         if state.keys() != expected:
-            raise WeightsError(f"{path} does not fit {card.family}: differs in {sorted(state.keys() ^ expected)[:4]}.")
+            raise WeightsError(f"differs in {sorted(state.keys() ^ expected)[:4]}")
         network.load_state_dict(state, strict=False)  # the one key left out counts training batches
     except (RuntimeError, ValueError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"{path} does not fit {card.family}: {error}.") from error
-    return network.eval().requires_grad_(False).to(device)
+        raise WeightsError(str(error)) from error

@@ -13,7 +13,6 @@ from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,6 +22,7 @@ from models.engine import autocast, prepare_process
 from models.glcic.align import ANCHORS, FACE_CENTRE, FACE_RADIUS, VIEW, AlignmentNetwork, Picture, align
 from models.glcic.align_samples import SHARES, SIDE, Sample, make_sample
 from models.glcic.geometry import Box
+from models.glcic.train import load_initial
 from models.training import loop
 from models.training.data import Pictures, open_pictures
 from models.training.moves import generator
@@ -73,8 +73,7 @@ class AlignRecipe(loop.Recipe[Batch]):
         self._network = AlignmentNetwork()
         self._network.mean_pixel.copy_(torch.tensor(faces["train"].mean_pixel))
         if init is not None:
-            start = {name: value.float() for name, value in safetensors.torch.load_file(init).items()}
-            self._network.load_state_dict(start, strict=False)  # without the counts of batches
+            load_initial(self._network, init, "network that finds faces")
         self._network.to(memory_format=torch.channels_last)
         self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=options.lr, weight_decay=0.02)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(

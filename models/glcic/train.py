@@ -11,8 +11,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import safetensors
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,6 +19,7 @@ from models.engine import autocast, prepare_process, training_precision
 from models.glcic.discriminator import ContextDiscriminator
 from models.glcic.network import CompletionNetwork, composite
 from models.glcic.options import GlcicOptions
+from models.loading import WeightsError, fill
 from models.training import loop, moves, processes
 from models.training.data import Pictures, open_pictures, positions
 from models.training.ema import Average, Network
@@ -379,16 +378,14 @@ def as_pixels(images: Tensor) -> npt.NDArray[np.uint8]:
     return pixels
 
 
-def load_initial(network: CompletionNetwork, path: Path) -> None:
-    """Start from a safetensors file of this network (`mean_pixel` included). Raises TrainingError."""
+def load_initial(network: nn.Module, path: Path, kind: str = "completion network") -> None:
+    """Start from a safetensors file of such a network (`mean_pixel` included). Raises TrainingError."""
     try:
-        state = {name: value.float() for name, value in safetensors.torch.load_file(path).items()}
-        missing, unexpected = network.load_state_dict(state, strict=False)
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        fill(network, path.read_bytes())
+    except OSError as error:
         raise TrainingError(f"{path} cannot be started from: {error}.") from error
-    left_out = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if left_out or unexpected:
-        raise TrainingError(f"{path} is not a completion network of GLCIC: differs in {[*left_out, *unexpected][:4]}.")
+    except WeightsError as error:
+        raise TrainingError(f"{path} cannot be started from, it is not a {kind}: {error}.") from error
 
 
 def _placed(network: Network, device: torch.device, options: GlcicOptions) -> Network:

@@ -93,10 +93,13 @@ class TestSlowClients:
         assert connection.recv(100).startswith(b"HTTP/1.1 404")
         connection.close()
 
+    @pytest.mark.parametrize("settings", [ApiSettings(upload_idle_seconds=8)])
     async def test_who_asks_before_sending_is_told_at_once(self, served: tuple[str, int]) -> None:
-        """`Expect: 100-continue` and a wrong address: no byte of the body is waited for, or it would be told 408."""
+        """`Expect: 100-continue` and a wrong address: no byte of the body is waited for, which would take 8 s."""
+        started = time.monotonic()
         request = "POST /nowhere HTTP/1.1\nHost: localhost\nContent-Length: 9999\nExpect: 100-continue\n\n"
         assert connect(served, request).recv(100).startswith(b"HTTP/1.1 404")
+        assert time.monotonic() - started < 4
 
     async def test_headers_that_never_end_are_given_up(self, served: tuple[str, int]) -> None:
         """The first or a later request's, silent or byte by byte; who asks now and then keeps its connection."""

@@ -13,6 +13,7 @@ from models.glcic import align_train
 from models.glcic.align_samples import SHARES, SIDE, make_sample
 from models.glcic.align_train import AlignOptions, AlignRecipe
 from models.training.data import open_pictures
+from models.training.errors import TrainingError
 from tests.models.training.pictures import write_pictures
 
 pytestmark = pytest.mark.usefixtures("flushed")
@@ -37,14 +38,14 @@ def test_a_run_ends_with_weights_that_the_next_starts_from(data: Path, monkeypat
     card = Card.model_validate_json((run / "card.json").read_bytes())
     assert (card.family, card.images_seen) == ("face-align", 2 * AlignOptions().batch_size)
     assert "models.glcic.align_train --faces" in card.command
-    opened = {
-        kind: {"train": open_pictures(data / kind, size=SIDE), "validation": open_pictures(data / kind, size=SIDE)}
-        for kind in ("faces", "scenes")
-    }
+    faces, scenes = ({"train": open_pictures(data / kind, size=SIDE)} for kind in ("faces", "scenes"))
     weights = run / "weights.safetensors"
-    begun = AlignRecipe(AlignOptions(steps=2), opened["faces"], opened["scenes"], init=weights).weights()
+    begun = AlignRecipe(AlignOptions(steps=2), faces, scenes, init=weights).weights()
     for name, value in safetensors.torch.load_file(weights).items():
         assert torch.equal(begun[name].to(value.dtype), value), name
+    other = Path(align_train.__file__).parents[1] / "weights" / "vanilla-gan-mnist.safetensors"
+    with pytest.raises(TrainingError, match=f"{other} cannot be started from, it is not a network that finds faces"):
+        AlignRecipe(AlignOptions(steps=2), faces, scenes, init=other)
 
 
 def test_made_pictures_are_of_every_kind_and_many_hide_the_middle() -> None:
