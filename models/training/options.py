@@ -21,7 +21,7 @@ class Options(BaseModel):
     threads: int | None = Field(default=None, ge=1, description="CPU threads of one process; torch's choice if unset.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="float32",
-        description="Of the arithmetic: auto is bfloat16 where the device has it in hardware. Weights are float32.",
+        description="Of the arithmetic: auto is bfloat16 where the device is faster in it. Weights are float32.",
     )
     channels_last: bool = Field(default=False, description="Keep pictures and kernels in the layout CPUs like best.")
     ema: float = Field(default=0.0, ge=0, lt=1, description="Decay of the averaged weights; 0 keeps no average.")

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from models.catalog import Catalog
-from models.engine import choose_device, choose_precision, open_engine, prepare_process
+from models.engine import choose_device, cpu_has_bfloat16, open_engine, prepare_process
 from models.glcic.network import CompletionNetwork
 from models.loading import load
 from tests.benchmarks.figures import Figure, against, baseline, milliseconds
@@ -36,8 +36,8 @@ def measure() -> list[Figure]:
         ours = against(eager, f"{side}x{side}, engine", milliseconds(partial(engine, image, mask)))
         figures += [eager, ours]
     for kind in (torch.float32, torch.bfloat16):
-        # Without the hardware for it bfloat16 is emulated, some hundred times slower.
-        side = MATRIX if kind in (torch.float32, choose_precision(device)) else MATRIX_EMULATED
+        emulated = kind is torch.bfloat16 and device.type == "cpu" and not cpu_has_bfloat16()
+        side = MATRIX_EMULATED if emulated else MATRIX
         name = str(kind).removeprefix("torch.")
         limit = baseline(f"matrix product {side}x{side}, {name}", _matrix_peak(kind, device, side), "GFLOP/s")
         milliseconds_at_256 = next(each.value for each in figures if each.name == "256x256, engine")

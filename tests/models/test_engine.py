@@ -7,7 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies
 
-from models.engine import CompletionEngine, choose_precision, training_precision
+from models import engine
+from models.engine import CompletionEngine, choose_precision, cpu_gain_of_bfloat16, training_precision
 from models.glcic.geometry import Box
 from models.glcic.network import MARGIN, CompletionNetwork, composite
 from models.glcic.reach import boxes_needed
@@ -109,12 +110,26 @@ def test_cuda_gives_the_picture_of_the_cpu() -> None:
     assert float((out - expected).abs().mean()) < 2 / 255
 
 
-@pytest.mark.parametrize(("has", "expected"), [({}, "float32"), ({"avx512_bf16": True}, "bfloat16")])
-def test_auto_is_bfloat16_only_where_the_processor_has_it(
-    has: dict[str, bool], expected: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("has", "gain", "expected"),
+    [
+        ({}, 2.0, "float32"),
+        ({"avx512_bf16": True}, 2.0, "bfloat16"),
+        ({"avx512_bf16": True}, 0.5, "float32"),
+        ({"avx512_bf16": True, "amx_bf16": True}, 8.0, "bfloat16"),
+    ],
+)
+def test_auto_is_bfloat16_only_where_the_processor_is_faster_in_it(
+    has: dict[str, bool], gain: float, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Emulated bfloat16 makes a training step thirty times slower, so `auto` never chooses it."""
+    """Emulated bfloat16 makes a training step thirty times slower, and Intel's without AMX a picture three times."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    monkeypatch.setattr(engine, "cpu_gain_of_bfloat16", lambda: gain)
     assert training_precision("auto", CPU) == expected
     assert training_precision("float32", CPU) == "float32"
     assert str(choose_precision(CPU)) == f"torch.{expected}"
+
+
+def test_gain_of_bfloat16_is_measured_once() -> None:
+    """All of a process computes in one precision, whatever else the machine does meanwhile."""
+    assert cpu_gain_of_bfloat16() == cpu_gain_of_bfloat16() > 0
