@@ -13,8 +13,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from models.catalog import Card, Catalog
 from models.glcic.align import AlignmentNetwork, FindFaces, align
 from models.glcic.geometry import Box, bounding_box
-from models.glcic.network import LAYERS, CompletionNetwork, composite
-from models.glcic.reach import boxes_needed, computed
+from models.glcic.network import CompletionNetwork, composite
+from models.glcic.reach import parts_needed
 from models.loading import WeightsError, load
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
@@ -142,12 +142,11 @@ class CompletionEngine:
         if box is None:
             return image.clone()
         height, width = image.shape[2:]
-        *needed, box = boxes_needed(box, (height, width))
         x = torch.cat([composite(self._mean_pixel, image, mask), mask], dim=1)  # (B, 4, H, W)
         x, held = x.to(self.device), Box(0, 0, height, width)
-        for layer, block, part in zip(LAYERS, self._blocks, needed, strict=True):
-            x = _cut(x, part, held).to(block.conv.weight.dtype, memory_format=torch.channels_last)
-            x, held = block(x), computed(layer, part)
+        for part, block in zip(parts_needed(box, (height, width)), self._blocks, strict=True):
+            x = _cut(x, part.taken, held).to(block.conv.weight.dtype, memory_format=torch.channels_last)
+            x, held = block(x, part.zeros), part.made
         completed = image.clone()
         completed[:, :, *box.slices] = torch.sigmoid(_cut(x, box, held)).cpu()
         return composite(completed, image, mask)

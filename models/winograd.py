@@ -38,8 +38,16 @@ _INPUT, _KERNEL, _OUTPUT = torch.kron(_B, _B), torch.kron(_G, _G), torch.kron(_A
 _ONES = 1 * IN + 1
 """The point (1, 1): what is added to it is added to each pixel of its tile."""
 
+_WAY = 120
+"""What a value's way into the domain and back takes, in multiplications; they grow by the square of the channels."""
+
 _FEWEST_TILES, _MOST_TILES = 256, 1024
 """Tiles of one matrix product: with fewer it waits for the kernels' way from memory, with more it leaves the cache."""
+
+
+Zeros = tuple[int, int, int, int]
+"""How many are put around a picture: left, right, top, bottom."""
+NO_ZEROS = (0, 0, 0, 0)
 
 
 class Conv2d(nn.Conv2d):
@@ -51,26 +59,36 @@ class Conv2d(nn.Conv2d):
 
     _prepared: tuple[Tensor, int, Tensor] | None = None
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(self, input: Tensor, zeros: Zeros | None = None) -> Tensor:
+        """As `nn.Conv2d`; `zeros` takes the place of `padding`."""
         out: Tensor
-        if not self._is_faster(input):
-            out = super()._conv_forward(input, weight, bias)
-        elif torch.is_grad_enabled():
-            out = _Differentiable.apply(input, weight, bias, self.dilation[0])
+        zeros = zeros or self._own_zeros()
+        if self._is_faster(input, zeros):
+            if torch.is_grad_enabled():
+                out = _Differentiable.apply(input, self.weight, self.bias, self.dilation[0], zeros)
+            else:
+                out = convolve(input, self._kernels(self.weight), self.bias, self.dilation[0], zeros)
+        elif zeros == self._own_zeros():
+            out = super().forward(input)
         else:
-            out = convolve(input, self._kernels(weight), bias, self.dilation[0])
+            padded = F.pad(input, zeros)
+            out = F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
         return out
 
-    def _is_faster(self, x: Tensor) -> bool:
+    def _own_zeros(self) -> Zeros:
+        if isinstance(self.padding, str):
+            raise ValueError("padding must be numbers")
+        down, across = self.padding
+        return across, across, down, down
+
+    def _is_faster(self, x: Tensor, zeros: Zeros) -> bool:
         dilation = self.dilation[0]
         fits = (
             self.kernel_size == (3, 3)
             and self.stride == (1, 1)
-            and self.dilation == self.padding == (dilation, dilation)
+            and self.dilation == (dilation, dilation)
             and self.padding_mode == "zeros"
             and self.groups == 1
-            # The way into the domain and back costs by the channels, what is saved there by their product.
-            and self.in_channels * self.out_channels >= 64 * (self.in_channels + self.out_channels)
         )
         if not fits or x.dim() != 4 or x.device.type != "cpu":
             return False
@@ -78,8 +96,10 @@ class Conv2d(nn.Conv2d):
             return False
         if self.weight.is_inference():
             return False  # nothing would tell that it has changed
-        tiling = _Tiling(x.shape[2], x.shape[3], dilation)
-        return tiling.tiles * OUT * OUT <= 1.5 * x.shape[2] * x.shape[3]  # else too much of the tiles lies outside
+        tiling = _Tiling.of(x, dilation, zeros)
+        products, channels = self.in_channels * self.out_channels, self.in_channels + self.out_channels
+        there = tiling.tiles * POINTS * (products + _WAY * channels)
+        return there < 0.9 * tiling.height * tiling.width * 9 * products
 
     def _kernels(self, weight: Tensor) -> Tensor:
         """As `transform_kernels`, kept until `weight` changes."""
@@ -95,11 +115,11 @@ def transform_kernels(weight: Tensor) -> Tensor:
     return (_KERNEL @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(POINTS, channels_in, channels_out)
 
 
-def convolve(x: Tensor, kernels: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
-    """Convolve `x`, (B, in, H, W), with zeros around it; `kernels` as of `transform_kernels`. Gives (B, out, H, W)."""
-    batch, _, height, width = x.shape
-    tiling = _Tiling(height, width, dilation)
-    padded = tiling.pad(x, around=dilation)
+def convolve(x: Tensor, kernels: Tensor, bias: Tensor | None, dilation: int, zeros: Zeros) -> Tensor:
+    """Convolve `x`, (B, in, H, W), with `zeros` around; `kernels` as of `transform_kernels`. Gives (B, out, H', W')."""
+    batch = len(x)
+    tiling = _Tiling.of(x, dilation, zeros)
+    padded = tiling.pad(x, zeros)
     out = x.new_empty(batch, tiling.rows * tiling.span, tiling.columns * tiling.span, kernels.shape[2])
     for chunk in tiling.chunks(batch):
         products = torch.bmm(tiling.transformed(padded, chunk), kernels)
@@ -107,15 +127,15 @@ def convolve(x: Tensor, kernels: Tensor, bias: Tensor | None, dilation: int) -> 
             products[_ONES] += bias
         pixels = tiling.pixels(out, chunk)
         pixels.copy_((_OUTPUT @ products.view(POINTS, -1)).view(pixels.shape))
-    return out[:, :height, :width].permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    return out[:, : tiling.height, : tiling.width].permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
 
 
-def weight_gradient(x: Tensor, gradient: Tensor, dilation: int) -> Tensor:
-    """The gradient of the kernels, (out, in, 3, 3), where that of the output is `gradient`, (B, out, H, W)."""
-    batch, channels_in, height, width = x.shape
+def weight_gradient(x: Tensor, gradient: Tensor, dilation: int, zeros: Zeros) -> Tensor:
+    """The gradient of the kernels, (out, in, 3, 3), where that of the output is `gradient`, (B, out, H', W')."""
+    batch, channels_in = x.shape[:2]
     channels_out = gradient.shape[1]
-    tiling = _Tiling(height, width, dilation)
-    padded, gradient = tiling.pad(x, around=dilation), tiling.pad(gradient, around=0)
+    tiling = _Tiling.of(x, dilation, zeros)
+    padded, gradient = tiling.pad(x, zeros), tiling.pad(gradient, NO_ZEROS)
     total = x.new_zeros(POINTS, channels_in, channels_out)
     for chunk in tiling.chunks(batch):
         pixels = tiling.pixels(gradient, chunk).reshape(OUT * OUT, -1)
@@ -129,20 +149,23 @@ class _Differentiable(torch.autograd.Function):
     """`convolve` and its gradients: that of the input is the convolution with the kernels turned round."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, zeros: Zeros) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.dilation = dilation
-        return convolve(x, transform_kernels(weight), bias, dilation)
+        ctx.dilation, ctx.zeros = dilation, zeros
+        return convolve(x, transform_kernels(weight), bias, dilation, zeros)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
         to_x, to_weight, to_bias = ctx.needs_input_grad[:3]
         turned = transform_kernels(weight.flip(2, 3).transpose(0, 1)) if to_x else None
+        left, right, top, bottom = (2 * ctx.dilation - each for each in ctx.zeros)
+        zeros = left, right, top, bottom
         return (
-            None if turned is None else convolve(gradient, turned, None, ctx.dilation),
-            weight_gradient(x, gradient, ctx.dilation) if to_weight else None,
+            None if turned is None else convolve(gradient, turned, None, ctx.dilation, zeros),
+            weight_gradient(x, gradient, ctx.dilation, ctx.zeros) if to_weight else None,
             gradient.sum(dim=(0, 2, 3)) if to_bias else None,
+            None,
             None,
         )
 
@@ -157,11 +180,17 @@ class _Chunk:
 
 @dataclass(frozen=True)
 class _Tiling:
-    """How a picture is cut: a square of `span` pixels holds `dilation`^2 tiles of 4x4 that interleave."""
+    """How the output is cut: a square of `span` pixels holds `dilation`^2 tiles of 4x4 that interleave."""
 
     height: int
     width: int
     dilation: int
+
+    @classmethod
+    def of(cls, x: Tensor, dilation: int, zeros: Zeros) -> "_Tiling":
+        """Of the output: a kernel covers `dilation` pixels to each side."""
+        left, right, top, bottom = zeros
+        return cls(x.shape[2] + top + bottom - 2 * dilation, x.shape[3] + left + right - 2 * dilation, dilation)
 
     @property
     def span(self) -> int:
@@ -180,11 +209,12 @@ class _Tiling:
         """In one picture."""
         return self.rows * self.columns * self.dilation**2
 
-    def pad(self, x: Tensor, around: int) -> Tensor:
-        """(B, C, H, W) to (B, rows * span + 2 * around, columns * span + 2 * around, C) with zeros."""
+    def pad(self, x: Tensor, zeros: Zeros) -> Tensor:
+        """(B, C, H, W) to (B, H', W', C) with `zeros` around it and as many more as fill the last tiles."""
         x = x.permute(0, 2, 3, 1).contiguous()
-        right, below = self.columns * self.span - self.width, self.rows * self.span - self.height
-        return F.pad(x, (0, 0, around, around + right, around, around + below))
+        left, right, top, bottom = zeros
+        right, bottom = right + self.columns * self.span - self.width, bottom + self.rows * self.span - self.height
+        return F.pad(x, (0, 0, left, right, top, bottom))
 
     def chunks(self, batch: int) -> Iterator[_Chunk]:
         """All tiles of a batch, in portions of a good size."""

@@ -72,8 +72,10 @@ class Block(nn.Module):
         self.norm = nn.Identity() if is_output else nn.BatchNorm2d(layer.channels)
         self.activation = nn.Identity() if is_output else nn.ReLU(inplace=True)
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.activation(self.norm(self.conv(x)))
+    def forward(self, x: Tensor, zeros: winograd.Zeros | None = None) -> Tensor:
+        """`zeros`, of a convolution, is put around `x` in place of its padding."""
+        convolved = self.conv(x) if zeros is None else self.conv(x, zeros)
+        out: Tensor = self.activation(self.norm(convolved))
         return out
 
 

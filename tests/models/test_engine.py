@@ -11,7 +11,7 @@ from models import engine
 from models.engine import CompletionEngine, choose_precision, cpu_gain_of_bfloat16, training_precision
 from models.glcic.geometry import Box
 from models.glcic.network import MARGIN, CompletionNetwork, composite
-from models.glcic.reach import boxes_needed
+from models.glcic.reach import parts_needed
 
 CPU = torch.device("cpu")
 
@@ -77,7 +77,7 @@ def test_what_the_network_does_not_look_at_is_not_computed(at: int) -> None:
     with torch.inference_mode():
         expected = composite(network(image, mask), image, mask)
     assert float((engine(image, mask) - expected).abs().max()) < 1e-4
-    assert boxes_needed(Box(0, at, 16, at + 4), (16, 512))[0].width <= 4 + 2 * MARGIN
+    assert parts_needed(Box(0, at, 16, at + 4), (16, 512))[0].taken.width <= 4 + 2 * MARGIN
 
 
 def test_a_batch_is_completed_wherever_its_holes_are() -> None:

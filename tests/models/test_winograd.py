@@ -1,10 +1,11 @@
 """Convolutions in Winograd's domain: the same numbers as PyTorch's, forwards and backwards."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,28 +30,32 @@ shapes = st.fixed_dictionaries(
         "channels_in": st.sampled_from([1, 3, 16]),
         "channels_out": st.sampled_from([1, 8]),
         "biased": st.booleans(),
+        "zeros": st.none() | st.tuples(*(4 * [st.integers(0, 9)])),
     }
 )
 
 
 @settings(max_examples=200, deadline=None)
 @given(shape=shapes, seed=st.integers(0, 2**31))
-def test_results_and_gradients_are_those_of_an_ordinary_convolution(shape: dict[str, int], seed: int) -> None:
-    """Any size, dilation and number of channels, beside PyTorch's in float64."""
+def test_results_and_gradients_are_those_of_an_ordinary_convolution(shape: dict[str, Any], seed: int) -> None:
+    """Any size, dilation, number of channels and zeros around, beside PyTorch's in float64."""
     torch.manual_seed(seed)
     dilation = shape["dilation"]
+    zeros = shape["zeros"] or 4 * (dilation,)
+    assume(shape["width"] + sum(zeros[:2]) > 2 * dilation and shape["height"] + sum(zeros[2:]) > 2 * dilation)
     x = torch.randn(shape["batch"], shape["channels_in"], shape["height"], shape["width"], requires_grad=True)
     weight = torch.randn(shape["channels_out"], shape["channels_in"], 3, 3, requires_grad=True)
     bias = torch.randn(shape["channels_out"], requires_grad=True) if shape["biased"] else None
     inputs = [tensor for tensor in (x, weight, bias) if tensor is not None]
 
     def exactly(*tensors: Tensor) -> Tensor:
-        return F.conv2d(*(tensor.double() for tensor in tensors), padding=dilation, dilation=dilation)
+        picture, *kernels = (tensor.double() for tensor in tensors)
+        return F.conv2d(F.pad(picture, zeros), *kernels, dilation=dilation)
 
     # The same sums without signs: where terms cancel out, what is left of them says nothing about rounding.
     unsigned = [tensor.detach().abs().requires_grad_() for tensor in inputs]
     ours, exact, magnitudes = (
-        winograd._Differentiable.apply(x, weight, bias, dilation),
+        winograd._Differentiable.apply(x, weight, bias, dilation, zeros),
         exactly(*inputs),
         exactly(*unsigned),
     )
@@ -74,7 +79,7 @@ def test_a_picture_cut_into_portions_is_the_same_picture(monkeypatch: pytest.Mon
     monkeypatch.setattr(winograd, "_MOST_TILES", most)
     torch.manual_seed(0)
     x, weight = torch.randn(3, 8, 36, 52), torch.randn(8, 8, 3, 3)
-    ours = winograd.convolve(x, winograd.transform_kernels(weight), None, 2)
+    ours = winograd.convolve(x, winograd.transform_kernels(weight), None, 2, (2, 2, 2, 2))
     assert _difference(ours, F.conv2d(x, weight, padding=2, dilation=2)) < CLOSE
 
 
@@ -82,17 +87,28 @@ def test_the_layer_takes_the_faster_way_only_where_it_is_one() -> None:
     """Stride, few channels, half precision and pictures that fill no tiles go PyTorch's way."""
     x = torch.randn(1, 128, 16, 16)
     layer = winograd.Conv2d(128, 128, 3, padding=1)
-    assert layer._is_faster(x)
-    assert not layer._is_faster(x.bfloat16())
-    assert not layer._is_faster(x[:, :, :2, :2])
-    assert not winograd.Conv2d(128, 128, 3, padding=16, dilation=16)._is_faster(x)
-    assert not winograd.Conv2d(128, 128, 3, padding=1, stride=2)._is_faster(x)
-    assert not winograd.Conv2d(128, 128, 3)._is_faster(x)
-    assert not winograd.Conv2d(128, 128, 5, padding=2)._is_faster(x)
-    assert not winograd.Conv2d(128, 32, 3, padding=1)._is_faster(x)
+    one = (1, 1, 1, 1)
+    assert layer._is_faster(x, one)
+    assert not layer._is_faster(x.bfloat16(), one)
+    assert not layer._is_faster(x[:, :, :2, :2], one)
+    assert not winograd.Conv2d(128, 128, 3, padding=16, dilation=16)._is_faster(x, (16, 16, 16, 16))
+    assert not winograd.Conv2d(128, 128, 3, padding=1, stride=2)._is_faster(x, one)
+    assert not winograd.Conv2d(128, 128, 5, padding=2)._is_faster(x, (2, 2, 2, 2))
+    assert not winograd.Conv2d(128, 32, 3, padding=1)._is_faster(x, one)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not layer._is_faster(x)
+        assert not layer._is_faster(x, one)
         assert layer(x).dtype == torch.bfloat16
+
+
+@settings(max_examples=50, deadline=None)
+@given(zeros=st.tuples(*(4 * [st.integers(0, 3)])), channels=st.sampled_from([8, 128]), stride=st.sampled_from([1, 2]))
+def test_zeros_that_are_named_take_the_place_of_padding(zeros: winograd.Zeros, channels: int, stride: int) -> None:
+    """On each side another number, whichever way the layer goes."""
+    x = torch.randn(1, channels, 16, 16)
+    layer = winograd.Conv2d(channels, channels, 3, stride, padding=1)
+    exact = F.conv2d(F.pad(x, zeros), layer.weight, layer.bias, stride)
+    assert layer(x, zeros).shape == exact.shape
+    assert _difference(layer(x, zeros), exact) < CLOSE
 
 
 def test_the_layer_notices_that_its_weights_changed() -> None:
