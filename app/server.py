@@ -7,13 +7,17 @@ from typing import Any, Final, cast
 import uvicorn
 from fastapi import FastAPI
 
+KEPT_SECONDS: Final = 75
+"""How long a connection stays open after an answer. Proxies and clients keep theirs for up to a minute, and a request
+that meets the end of its connection is lost to a client that dares not send it twice."""
+
 _TICKS_PER_LOOK: Final = 10  # uvicorn ticks ten times a second
 
 
 class Server(uvicorn.Server):
-    """Closes connections that bring no whole request for `silent_seconds`: uvicorn itself waits for ever for the first
-    one, and for one that comes byte by byte. When it has to stop, it tells the requests that wait for results: they are
-    answered with what there is."""
+    """Closes connections on which a request is due, and not whole after `silent_seconds`: uvicorn itself waits for ever
+    for the first one, and for one that comes byte by byte. When it has to stop, it tells the requests that wait for
+    results: they are answered with what there is."""
 
     def __init__(self, config: uvicorn.Config, silent_seconds: float = 15) -> None:
         super().__init__(config)
@@ -35,7 +39,8 @@ class Server(uvicorn.Server):
         now, silent = time.monotonic(), {}
         for connection in self.server_state.connections:
             request = getattr(connection, "cycle", None)  # the one that it last brought
-            if request is None or request.response_complete:
+            kept = getattr(connection, "timeout_keep_alive_task", None) is not None  # not a byte yet of the next one
+            if not kept and (request is None or request.response_complete):
                 since = silent[connection, request] = self._silent_since.get((connection, request), now)
                 if now - since > self._silent_seconds:
                     connection.transport.close()

@@ -12,7 +12,7 @@ import uvicorn
 
 from app.exposure import ExposureError, check_exposure
 from app.main import create_app
-from app.server import Server
+from app.server import KEPT_SECONDS, Server
 from app.settings import ApiSettings, SettingsError
 from app.supervisor import TakenError, listen
 from worker.logs import configure_logs
@@ -41,6 +41,7 @@ def serve_on(listener: socket.socket, settings: ApiSettings) -> None:
         root_path=settings.root_path,
         log_config=None,  # as all else logs
         access_log=False,  # app/observation.py tells more
+        timeout_keep_alive=KEPT_SECONDS,
         timeout_graceful_shutdown=_FINISH_SECONDS,
         server_header=False,
     )

@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.main import create_app
-from app.server import Server
+from app.server import KEPT_SECONDS, Server
 from app.settings import ApiSettings, SettingsError
 from app.supervisor import listen
 from tests.app.conftest import FakeWorker
@@ -31,10 +31,14 @@ def settings() -> ApiSettings:
     return ApiSettings(max_upload_bytes=1 << 20, upload_idle_seconds=0.4, read_idle_seconds=0.4)
 
 
+WHOLE = "GET /healthz HTTP/1.1\nHost: localhost\n\n"
+
+
 @pytest.fixture
 def served(app: FastAPI) -> Iterator[tuple[str, int]]:
     """Where a real server listens: only there do connections have buffers that fill."""
-    server = Server(uvicorn.Config(app, log_level="critical"), silent_seconds=1)
+    config = uvicorn.Config(app, log_level="critical", timeout_keep_alive=KEPT_SECONDS)
+    server = Server(config, silent_seconds=1)
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -103,17 +107,24 @@ class TestSlowClients:
 
     async def test_headers_that_never_end_are_given_up(self, served: tuple[str, int]) -> None:
         """The first or a later request's, silent or byte by byte; who asks now and then keeps its connection."""
-        whole = "GET /healthz HTTP/1.1\nHost: localhost\n\n"
-        silent, first, second, busy = (connect(served, text) for text in ("", "GET / HT", whole, whole))
+        silent, first, second, busy = (connect(served, text) for text in ("", "GET / HT", WHOLE, WHOLE))
         for _ in range(25):
             await anyio.sleep(0.1)
-            for connection, piece in ((first, b"x"), (second, b"x"), (busy, whole.replace("\n", "\r\n").encode())):
+            for connection, piece in ((first, b"x"), (second, b"x"), (busy, WHOLE.replace("\n", "\r\n").encode())):
                 with suppress(BrokenPipeError, ConnectionResetError):
                     connection.sendall(piece)
         assert read_all(silent) == read_all(first) == b""
         assert read_all(second).count(b"200 OK") == 1
         busy.shutdown(socket.SHUT_WR)
         assert read_all(busy).count(b"200 OK") == 26
+
+    async def test_a_connection_waits_for_its_next_request(self, served: tuple[str, int]) -> None:
+        """Longer than for the rest of one that has begun: who keeps connections ready does not find them closed."""
+        connection = connect(served, WHOLE)
+        await anyio.sleep(3)
+        connection.sendall(WHOLE.replace("\n", "\r\n").encode())
+        connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection).count(b"200 OK") == 2
 
     async def test_a_reader_that_stops_is_given_up(
         self, served: tuple[str, int], ledger: Ledger, storage: Storage, form: Form
