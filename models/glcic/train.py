@@ -138,7 +138,8 @@ class GlcicRecipe(loop.Recipe[Batch]):
 
     def step(self, step: int, batch: Batch) -> loop.Figures:
         place = self.place(step)
-        if place.stage != self._stage:
+        # A plan that was changed before it went on may have discriminators in a stage that was entered without.
+        if place.stage != self._stage or (place.phase != "completion" and self.discriminator is None):
             self._enter(place.stage)
         self._set_rates(place)
         image = batch.image.to(self._device, non_blocking=True)

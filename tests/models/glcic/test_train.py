@@ -81,7 +81,7 @@ class Interrupted(GlcicRecipe):
 def test_a_resumed_run_ends_in_the_same_bits(pictures: Pictures, tmp_path: Path) -> None:
     """Networks, optimisers and average after a stop and a resume equal those of a run that never stopped.
 
-    The SIGTERM comes with all phases behind and a larger size ahead, under bfloat16; its checkpoint loads.
+    The SIGTERM comes with all phases behind and a larger size ahead; its checkpoint loads.
     """
     whole, first = recipe(pictures), Interrupted(TINY, pictures, pictures, CPU)
     assert loop.run(whole, tmp_path / "whole", device=CPU, tensorboard=False) is loop.Outcome.FINISHED
@@ -92,6 +92,18 @@ def test_a_resumed_run_ends_in_the_same_bits(pictures: Pictures, tmp_path: Path)
     other = dict(checkpoint._tensors(second.state_dict()))
     assert one.keys() == other.keys()
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def test_a_plan_may_get_discriminators_while_it_runs(pictures: Pictures, tmp_path: Path) -> None:
+    """Stopped among steps of the completion network alone, in a stage that had none of the other kind, and resumed."""
+    plain, longer = (
+        with_overrides(TINY, {"sizes": [16], "completion_steps": [2], "discriminator_steps": [d], "joint_steps": [d]})
+        for d in (0, 1)
+    )
+    assert loop.run(recipe(pictures, plain), tmp_path, device=CPU, tensorboard=False) is loop.Outcome.FINISHED
+    second = recipe(pictures, longer)
+    assert loop.run(second, tmp_path, device=CPU, resume=True, tensorboard=False) is loop.Outcome.FINISHED
+    assert second.discriminator is not None
 
 
 def test_each_phase_changes_what_it_should(pictures: Pictures) -> None:
