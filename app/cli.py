@@ -12,6 +12,7 @@ import typer
 
 from app.keys import Scope
 from models.catalog import Family
+from models.threads import wait_briefly
 from worker.contracts import Blend, ImageFormat, Strategy
 
 main = typer.Typer(
@@ -25,6 +26,11 @@ main = typer.Typer(
 
 Device = Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `cuda:1`.")]
 LogLevel = Annotated[str | None, typer.Option(help="`debug`, `info`, `warning`, `error`. [env: LOG_LEVEL, else info]")]
+
+
+@main.callback()
+def _prepare() -> None:
+    wait_briefly()
 
 
 @main.command()

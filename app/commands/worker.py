@@ -29,9 +29,6 @@ def worker(queue: str, name: str | None = None, check: bool = False, log_level: 
     if check:
         _check(settings, name or _host_name(queue))
         return
-    # Read when torch is loaded. A thread that waits for the others spins by default, and takes the core from whoever
-    # they wait for: on two cores with a neighbour the network took three times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     node = name or f"{_host_name(queue)}-{os.getpid()}"
     os.environ[NODE_VARIABLE], os.environ[QUEUE_VARIABLE] = node, queue
     if log_level is not None:

@@ -40,7 +40,6 @@ def start(
     `init` is a safetensors file to start from, instead of the option `init`, which names a model of the catalogue
     with promoted weights in `store`; both are GLCIC's alone.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a busy wait takes the other core from whoever has it
     try:
         return _start(family, data, out, preset, overrides, resume, init, store)
     except TrainingError as error:
