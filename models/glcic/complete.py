@@ -20,13 +20,15 @@ from models.glcic.align import FindFaces
 from models.glcic.blend import Blend, add_detail, blend
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, View
 from models.glcic.network import MARGIN
+from models.glcic.texture import borrow_detail, context
 from models.glcic.views import Strategy, plan_looks
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished network runs and of all of them."""
 
 BlendChoice = Literal["auto"] | Blend
-"""auto: `feather` for a network that knows faces, and what colours they have; `poisson` for any other."""
+"""auto: `feather` for a network that knows faces, and what colours they have; for any other `poisson`, and detail
+borrowed from the rest of the photograph (`models.glcic.texture`)."""
 
 TILE = 512
 """Larger canvases are computed in tiles of this side, plus the receptive field around them: the same result."""
@@ -191,7 +193,8 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
             mirrored = yield from _run_network(canvas[:, ::-1], hole[:, ::-1], chosen, steps)
             completed = (completed + mirrored[:, ::-1]) * np.float32(0.5)
         how = _chosen_blend(task.blend, chosen)
-        _put_back(result, mask, box, look.view, blend(canvas, hole, completed, how), how)
+        joined = blend(canvas, hole, completed, how)
+        _put_back(result, mask, box, look.view, joined, how, borrows=task.blend == "auto" and how == "poisson")
     return Completed(result, tuple(drew))
 
 
@@ -235,16 +238,21 @@ def _run_network(canvas: Canvas, hole: Mask, engine: Engine, steps: _Steps) -> G
     return completed
 
 
-def _put_back(result: Pixels, mask: Mask, box: Box, view: View, joined: Canvas, how: Blend) -> None:
+def _put_back(result: Pixels, mask: Mask, box: Box, view: View, joined: Canvas, how: Blend, *, borrows: bool) -> None:
     """Write what `joined` shows of the holes in `box` into `result`."""
-    around = box.grown(1, (mask.shape[0], mask.shape[1]))
+    size = (mask.shape[0], mask.shape[1])
+    around = box.grown(1, size)
     patch, hole = view.put_back(joined, around), mask[around.slices]
     if view.scale < 1 and how != "none":
         known = result[around.slices] * np.float32(1 / 255)
         patch = add_detail(known, hole, patch, EDGE / view.scale)
+    if borrows:
+        wide = box.grown(context(max(box.height, box.width)), size)
+        own = np.zeros((wide.height, wide.width), np.bool_)
+        own[box.within(wide).slices] = mask[box.slices]
+        patch = patch + borrow_detail(result[wide.slices], mask[wide.slices], own, patch, around.within(wide))
     inside = np.zeros_like(hole)
-    inner = box.top - around.top, box.left - around.left
-    inside[inner[0] : inner[0] + box.height, inner[1] : inner[1] + box.width] = mask[box.slices]
+    inside[box.within(around).slices] = mask[box.slices]
     result[around.slices][inside] = np.rint(np.clip(patch[inside], 0, 1) * 255).astype(np.uint8)
 
 

@@ -63,6 +63,10 @@ class Box:
             min(width, self.right + pixels),
         )
 
+    def within(self, outer: "Box") -> "Box":
+        """Where it lies in `outer`, counted from its corner."""
+        return Box(self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left)
+
     def united(self, other: "Box") -> "Box":
         """The smallest box that holds both."""
         return Box(

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from models.engine import CompletionEngine
 from models.glcic import complete as module
 from models.glcic.blend import Blend
-from models.glcic.complete import Cancelled, Completed, CompletionTask, complete, complete_many
+from models.glcic.complete import BlendChoice, Cancelled, Completed, CompletionTask, complete, complete_many
 from models.glcic.geometry import Box, Mask, Pixels, dilate
 from models.glcic.views import Strategy
 from tests.models.glcic.conftest import FakeEngine
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
-BLENDS: tuple[Blend, ...] = get_args(Blend)
+BLENDS: tuple[BlendChoice, ...] = ("auto", *get_args(Blend))
 MASKS = ("empty", "full", "pixel", "box", "border", "corner", "scattered", "stroke", "two", "all but one")
 
 sides = st.one_of(st.integers(1, 8), st.integers(9, 90), st.sampled_from([128, 200, 333]))
@@ -66,7 +66,7 @@ def make_mask(kind: str, height: int, width: int, seed: int) -> Mask:
     seed=seeds,
 )
 def test_outside_the_hole_nothing_changes_and_inside_nothing_is_read(
-    height: int, width: int, kind: str, strategy: Strategy, blend: Blend, seed: int
+    height: int, width: int, kind: str, strategy: Strategy, blend: BlendChoice, seed: int
 ) -> None:
     """At any size, hole, strategy and blend: same shape, same pixels outside, and the hole's own pixels do not matter.
 
