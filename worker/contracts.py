@@ -46,7 +46,7 @@ class Blend(StrEnum):
     """How the completed hole is joined to what surrounds it."""
 
     AUTO = "auto"
-    """As suits the model: feather for faces, poisson for anything else."""
+    """As suits the model: feather for faces; for anything else poisson, and detail borrowed from around the hole."""
     NONE = "none"
     FEATHER = "feather"
     POISSON = "poisson"

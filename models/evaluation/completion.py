@@ -77,7 +77,7 @@ def evaluate_completion(
 
 
 def _methods(engine: CompletionEngine) -> dict[str, Fill]:
-    """Ours as the network draws it, ours as it is served, and the classical ones."""
+    """Ours as the network draws it and as it is served, with and without what it borrows, and the classical ones."""
 
     def network(image: Pixels, hole: Mask) -> Pixels:
         return complete(image, hole, engine, strategy="original", blend="none")
@@ -85,7 +85,13 @@ def _methods(engine: CompletionEngine) -> dict[str, Fill]:
     def served(image: Pixels, hole: Mask) -> Pixels:
         return complete(image, hole, engine)
 
-    return {"GLCIC": network, "GLCIC, served": served, **baselines.available()}
+    def plain(image: Pixels, hole: Mask) -> Pixels:
+        return complete(image, hole, engine, blend="poisson")
+
+    ours: dict[str, Fill] = {"GLCIC": network, "GLCIC, served": served}
+    if engine.find_faces is None:
+        ours["GLCIC, nothing borrowed"] = plain
+    return ours | baselines.available()
 
 
 def _means(completed: Pixels, truth: Pixels, holes: list[Mask]) -> dict[str, float]:

@@ -47,7 +47,7 @@ def test_completion_is_measured_beside_the_baselines_on_every_kind_of_hole(data:
     report = evaluate_completion(
         card, engine, data, features=None, limit=2, size=32, cache=tmp_path, report=lambda _: None
     )
-    methods = ["GLCIC", "GLCIC, served", "Telea", "Navier-Stokes", "PatchMatch"]
+    methods = ["GLCIC", "GLCIC, served", "GLCIC, nothing borrowed", "Telea", "Navier-Stokes", "PatchMatch"]
     assert [(row["hole"], row["method"]) for row in report.rows] == [
         (kind, method) for kind in protocol.HOLES for method in methods
     ]
@@ -55,7 +55,7 @@ def test_completion_is_measured_beside_the_baselines_on_every_kind_of_hole(data:
     assert all(figures <= row.keys() for row in report.rows)
     by_telea = {row["hole"]: row for row in report.rows if row["method"] == "Telea"}
     assert float(by_telea["scattered 10 %"]["hole_psnr_db"]) > float(by_telea["scattered 90 %"]["hole_psnr_db"])
-    assert report.figure.shape[1] == 7 * (32 + 4) - 4
+    assert report.figure.shape[1] == 8 * (32 + 4) - 4
 
 
 def test_the_command_writes_table_json_and_figure(
