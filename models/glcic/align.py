@@ -39,6 +39,10 @@ FACE_CENTRE = 80 + 94j
 FACE_RADIUS = 60.0
 """The square of the canonical frame that fills a crop when the face is found: less than the frame, all of the face."""
 
+HEAD_CENTRE = 80 + 88j
+HEAD_RADII = (62.0, 80.0)
+"""The ellipse of the canonical frame that a head fills, hair and neck included; in the corners is what is behind."""
+
 ANCHORS = (np.array(EYES + MOUTH) - FACE_CENTRE) / FACE_RADIUS
 """Eyes and corners of the mouth in the face square [-1, 1]^2."""
 
@@ -128,7 +132,7 @@ def align(
     """For each box, a group of holes, the face that it belongs to; None where there is none.
 
     image: (H, W, 3) uint8. mask: (H, W) bool, True = hole; what the image holds there is not seen.
-    A face belongs to a box when the middle of the box lies in the face's canonical frame.
+    A face belongs to a box when the middle of the box lies on its head.
     """
     pyramid = _Pyramid(image, mask, network.mean_pixel)
     return [_align(pyramid, box, network) for box in boxes]
@@ -157,7 +161,8 @@ def _align(pyramid: "_Pyramid", box: Box, network: AlignmentNetwork) -> FacePose
         return None
     weights = best_votes / best_votes.sum()
     turn = complex(weights @ turns) / FACE_RADIUS
-    return FacePose(turn, complex(weights @ shifts) - turn * FACE_CENTRE, score)
+    shift = complex(weights @ shifts) - turn * FACE_CENTRE
+    return FacePose(turn, shift, score) if _is_on_head((middle - shift) / turn) else None
 
 
 def _votes(turns: Complex, shifts: Complex, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -165,6 +170,12 @@ def _votes(turns: Complex, shifts: Complex, scores: npt.NDArray[np.float64]) -> 
     points = turns[:, None] * ANCHORS + shifts[:, None]
     apart = np.abs(points[:, None] - points[None, :]).mean(axis=2) / np.abs(turns)[:, None] * FACE_RADIUS
     return np.where(apart < _AGREEING, scores, 0.0)
+
+
+def _is_on_head(point: complex) -> bool:
+    """Whether a point of the canonical frame is skin or hair rather than what is behind."""
+    away = point - HEAD_CENTRE
+    return (away.real / HEAD_RADII[0]) ** 2 + (away.imag / HEAD_RADII[1]) ** 2 <= 1
 
 
 def _is_in_frame(point: complex, turns: Complex, shifts: Complex) -> npt.NDArray[np.bool_]:

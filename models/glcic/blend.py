@@ -23,6 +23,8 @@ towards the middle. poisson: it is spread over the whole hole."""
 
 _GRAIN = 0.8  # of the strength of the detail around the hole
 _MOST_GRAIN = 2.5  # times the median strength around the hole
+_CALM = 1.5  # times the standard deviation of the colours around
+_NEARBY = 0.6  # of a hole's greatest depth: how far around a pixel of the edge is looked
 _CROSS = np.array([[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]], np.float32)
 _SWEEPS = 10  # per level; each level starts from the solution of the next coarser one
 _FADE, _LEAST_FADE = 0.5, 24  # how far feathering reaches: share of the hole's greatest depth, but at least pixels
@@ -61,6 +63,26 @@ def add_detail(known: Canvas, hole: Mask, completed: Canvas, reach: float) -> Ca
     return _corrected(known, hole, grainy, known - completed, depth, reach)
 
 
+def calm(known: Canvas, hole: Mask, completed: Canvas) -> Canvas:
+    """`completed` without contrasts that its surroundings do not have.
+
+    In a hole in a plain wall a network that has seen few walls draws a stain. What it draws is split into the smoothest
+    continuation of the surroundings and what it adds to that, and the latter is kept within a multiple of
+    how much the surroundings vary along the edge nearby. Returns as `blend` does.
+    """
+    if hole.all() or not hole.any():
+        return _select(hole, completed, known)
+    depth, edge = _depth(hole), _edge(hole)
+    side = 2 * max(2, round(float(depth.max()) * _NEARBY)) + 1
+    seen = _select(hole, np.zeros_like(known), known)
+    count = np.maximum(_boxed((~hole).astype(np.float32), side), 1e-6)
+    mean, square = (_boxed(each, side) / count for each in (seen, seen * seen))
+    spread = _floats(np.sqrt(np.maximum(square - mean * mean, 0)))
+    smooth = membrane(known, edge, hole)
+    most = _CALM * membrane(spread, edge, hole) + 1e-3
+    return _select(hole, _floats(smooth + most * np.tanh((completed - smooth) / most)), known)
+
+
 def membrane(values: Canvas, fixed: Mask, free: Mask) -> Canvas:
     """The smoothest continuation of `values`, given where `fixed`, over `free`; zero elsewhere.
 
@@ -97,6 +119,11 @@ def _corrected(
     if reach is not None:
         offset = _floats(offset * _smooth(1 - (depth - 1) / max(1.0, reach))[..., None])
     return _select(hole, _floats(np.clip(completed + offset, 0, 1)), known)
+
+
+def _boxed(array: Canvas, side: int) -> Canvas:
+    """The mean of the square of `side` around each pixel; zero beyond the border."""
+    return _floats(cv2.boxFilter(array, -1, (side, side), borderType=cv2.BORDER_CONSTANT))
 
 
 def _edge(hole: Mask) -> Mask:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from models.glcic.align import FindFaces
-from models.glcic.blend import Blend, add_detail, blend
+from models.glcic.blend import Blend, add_detail, blend, calm
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, View
 from models.glcic.network import MARGIN
 from models.glcic.texture import borrow_detail, context
@@ -193,8 +193,10 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
             mirrored = yield from _run_network(canvas[:, ::-1], hole[:, ::-1], chosen, steps)
             completed = (completed + mirrored[:, ::-1]) * np.float32(0.5)
         how = _chosen_blend(task.blend, chosen)
-        joined = blend(canvas, hole, completed, how)
-        _put_back(result, mask, box, look.view, joined, how, borrows=task.blend == "auto" and how == "poisson")
+        joined, astray = blend(canvas, hole, completed, how), task.blend == "auto" and how == "poisson"
+        if astray:
+            joined = calm(canvas, hole, joined)
+        _put_back(result, mask, box, look.view, joined, how, borrows=astray)
     return Completed(result, tuple(drew))
 
 

@@ -70,10 +70,11 @@ def test_the_pose_follows_a_turned_and_scaled_picture(network: AlignmentNetwork,
 
 @pytest.mark.parametrize(
     ("name", "middle"),
-    [("rocket", 200 + 200j), ("coffee", 150 + 150j), ("astronaut", 60 + 60j)],
+    [("rocket", 200 + 200j), ("coffee", 150 + 150j), ("astronaut", 60 + 60j), ("astronaut", 315 + 195j)],
 )
 def test_where_there_is_no_face_none_is_found(network: AlignmentNetwork, name: str, middle: complex) -> None:
-    """Things are not taken for faces, and a face elsewhere in the picture does not count."""
+    """Things are not taken for faces, and a face elsewhere in the picture does not count, nor one beside
+    which the hole lies."""
     picture = read(name)
     mask, box = hole_at(middle, 30, picture.shape)
     assert align(picture, mask, [box], network) == [None]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.glcic.blend import Blend, add_detail, blend, membrane
+from models.glcic.blend import Blend, add_detail, blend, calm, membrane
 from models.glcic.geometry import Canvas, Mask
 
 BLENDS: tuple[Blend, ...] = get_args(Blend)
@@ -28,7 +28,7 @@ def box(side: int = 64, first: int = 20, last: int = 44) -> Mask:
     st.integers(1, 50),
     st.integers(1, 50),
     st.integers(0, 100),
-    st.sampled_from([*BLENDS, "edge"]),
+    st.sampled_from([*BLENDS, "edge", "calm"]),
     st.integers(0, 2**32),
 )
 def test_outside_is_kept_and_nothing_forbidden_is_read(
@@ -44,7 +44,7 @@ def test_outside_is_kept_and_nothing_forbidden_is_read(
         joined = add_detail(known, hole, completed, 3)
     else:
         completed[~hole] = np.nan
-        joined = blend(known, hole, completed, how)
+        joined = calm(known, hole, completed) if how == "calm" else blend(known, hole, completed, how)
     assert joined.dtype == np.float32
     assert np.array_equal(joined[~hole], known[~hole])
     assert ((joined[hole] >= 0) & (joined[hole] <= 1)).all()
@@ -93,3 +93,16 @@ def test_an_enlarged_picture_gets_the_grain_of_its_surroundings() -> None:
     grainy = add_detail(rough, box(), even(0.5), reach=4)
     assert 0.02 < float(grainy[box()].std()) < 0.06
     assert float(grainy[28:36, 28:36].mean()) == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_plain_wall_gets_no_stain() -> None:
+    """What a network draws there and nothing around resembles fades to less than three levels."""
+    stained = even(0.5) + (0.3 * np.outer(np.hanning(64), np.hanning(64))[..., None]).astype(np.float32)
+    assert np.abs(calm(even(0.5), box(), stained) - 0.5)[box()].max() < 3 / 255
+
+
+def test_among_contrasts_contrasts_stay() -> None:
+    """Where the surroundings vary as much as what was drawn, most of it is kept."""
+    waves = np.broadcast_to(0.5 + 0.2 * np.sin(np.arange(64) / 3)[None, :, None], (64, 64, 3)).astype(np.float32)
+    calmed = calm(waves, box(), waves)
+    assert (calmed - 0.5)[box()].std() > 0.8 * (waves - 0.5)[box()].std()

@@ -151,7 +151,7 @@ def test_who_drew_is_told() -> None:
 
 
 def test_a_network_that_knows_no_faces_has_its_colours_corrected_all_over() -> None:
-    """Blend `auto` is `poisson` for it, and `feather` for one that knows them."""
+    """Blend `auto` goes on from `poisson` for it, and is `feather` for one that knows them."""
     faces, scenes = FakeEngine(image_size=64), FakeEngine(image_size=64)
     faces.find_faces = lambda _image, _mask, boxes: [None for _ in boxes]
     image = smooth_picture(200, 300)
@@ -159,7 +159,8 @@ def test_a_network_that_knows_no_faces_has_its_colours_corrected_all_over() -> N
     mask[60:140, 80:180] = True
     feather, poisson = (complete(image, mask, scenes, blend=how) for how in ("feather", "poisson"))
     assert not np.array_equal(feather, poisson)
-    assert np.array_equal(complete(image, mask, scenes), poisson)
+    near = complete(image, mask, scenes).astype(float)
+    assert np.abs(near - poisson).mean() < np.abs(near - feather).mean()
     assert np.array_equal(complete(image, mask, faces), feather)
 
 
