@@ -15,7 +15,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from models.glcic.geometry import Canvas, Mask
+from models.glcic.geometry import Canvas, Mask, bounding_box
 
 Blend = Literal["none", "feather", "poisson"]
 """none: as the network drew it. feather: the difference of colour at the edge is made up for there and fades out
@@ -38,6 +38,13 @@ def blend(known: Canvas, hole: Mask, completed: Canvas, how: Blend) -> Canvas:
     """
     if how == "none" or hole.all() or not hole.any():
         return _select(hole, completed, known)
+    near = _around(hole, 3)
+    joined = known.copy()
+    joined[near] = _blended(known[near], hole[near], completed[near], how)
+    return joined
+
+
+def _blended(known: Canvas, hole: Mask, completed: Canvas, how: Blend) -> Canvas:
     depth = _depth(hole)
     reach = max(_LEAST_FADE, _FADE * float(depth.max())) if how == "feather" else None
     return _corrected(known, hole, completed, known - _carried_outwards(completed, hole), depth, reach)
@@ -72,8 +79,15 @@ def calm(known: Canvas, hole: Mask, completed: Canvas) -> Canvas:
     """
     if hole.all() or not hole.any():
         return _select(hole, completed, known)
-    depth, edge = _depth(hole), _edge(hole)
-    side = 2 * max(2, round(float(depth.max()) * _NEARBY)) + 1
+    radius = max(2, round(float(_depth(hole).max()) * _NEARBY))
+    near = _around(hole, radius + 1)
+    calmed = known.copy()
+    calmed[near] = _calmed(known[near], hole[near], completed[near], 2 * radius + 1)
+    return calmed
+
+
+def _calmed(known: Canvas, hole: Mask, completed: Canvas, side: int) -> Canvas:
+    edge = _edge(hole)
     seen = _select(hole, np.zeros_like(known), known)
     count = np.maximum(_boxed((~hole).astype(np.float32), side), 1e-6)
     mean, square = (_boxed(each, side) / count for each in (seen, seen * seen))
@@ -119,6 +133,12 @@ def _corrected(
     if reach is not None:
         offset = _floats(offset * _smooth(1 - (depth - 1) / max(1.0, reach))[..., None])
     return _select(hole, _floats(np.clip(completed + offset, 0, 1)), known)
+
+
+def _around(hole: Mask, pixels: int) -> tuple[slice, slice]:
+    """The part of the array that holds the hole and so many pixels on each side: nothing further away has a say."""
+    box = bounding_box(hole)
+    return box.grown(pixels, (hole.shape[0], hole.shape[1])).slices if box else (slice(0), slice(0))
 
 
 def _boxed(array: Canvas, side: int) -> Canvas:
