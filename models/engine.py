@@ -154,8 +154,7 @@ class CompletionEngine:
 
 def _cut(x: Tensor, part: Box, held: Box) -> Tensor:
     """The `part` of a layer's input (B, C, H, W) of which `x` is the part `held`."""
-    top, left = part.top - held.top, part.left - held.left
-    return x[:, :, top : top + part.height, left : left + part.width]
+    return x[:, :, *part.within(held).slices]
 
 
 def open_engine(catalog: Catalog, card: Card, device: torch.device) -> CompletionEngine:

@@ -27,8 +27,9 @@ Progress = Callable[[int, int], None]
 """Called with the number of finished network runs and of all of them."""
 
 BlendChoice = Literal["auto"] | Blend
-"""auto: `feather` for a network that knows faces, and what colours they have; for any other `poisson`, and detail
-borrowed from the rest of the photograph (`models.glcic.texture`)."""
+"""auto: `feather` for a network that knows faces, and what colours they have; for any other `poisson`,
+contrasts kept within those around (`models.glcic.blend.calm`), and detail borrowed from the rest of the photograph
+(`models.glcic.texture`)."""
 
 TILE = 512
 """Larger canvases are computed in tiles of this side, plus the receptive field around them: the same result."""
@@ -193,10 +194,11 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
             mirrored = yield from _run_network(canvas[:, ::-1], hole[:, ::-1], chosen, steps)
             completed = (completed + mirrored[:, ::-1]) * np.float32(0.5)
         how = _chosen_blend(task.blend, chosen)
-        joined, astray = blend(canvas, hole, completed, how), task.blend == "auto" and how == "poisson"
-        if astray:
+        joined = blend(canvas, hole, completed, how)
+        corrected = task.blend == "auto" and chosen.find_faces is None
+        if corrected:
             joined = calm(canvas, hole, joined)
-        _put_back(result, mask, box, look.view, joined, how, borrows=astray)
+        _put_back(result, mask, box, look.view, joined, how, borrows=corrected)
     return Completed(result, tuple(drew))
 
 
@@ -234,8 +236,7 @@ def _run_network(canvas: Canvas, hole: Mask, engine: Engine, steps: _Steps) -> G
             # With the receptive field around it a tile comes out as if the whole canvas had been computed.
             around = tile.grown(MARGIN, size)
             answer = yield _Run(canvas[around.slices], hole[around.slices], engine)
-            top, left = tile.top - around.top, tile.left - around.left
-            completed[tile.slices] = answer[top : top + tile.height, left : left + tile.width]
+            completed[tile.slices] = answer[tile.within(around).slices]
         steps.finish()
     return completed
 

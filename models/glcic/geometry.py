@@ -211,8 +211,7 @@ class Crop:
     def put_back(self, canvas: Canvas, box: Box) -> Canvas:
         """See `View.put_back`."""
         if self.size == (self.box.height, self.box.width):
-            top, left = box.top - self.box.top, box.left - self.box.left
-            return canvas[top : top + box.height, left : left + box.width]
+            return canvas[box.within(self.box).slices]
         down, across = self.size[0] / self.box.height, self.size[1] / self.box.width
         # Pixel centres lie at half pixels on both sides.
         matrix = np.array(

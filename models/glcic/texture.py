@@ -41,6 +41,9 @@ _NO_PLACE = -1
 
 Indices = npt.NDArray[np.int64]
 
+Point = tuple[int, int]
+"""(y, x)"""
+
 
 def context(extent: int) -> int:
     """Pixels of the photograph around a hole of `extent` that may lend."""
@@ -54,28 +57,30 @@ def borrow_detail(known: Pixels, unknown: Mask, hole: Mask, drawn: Canvas, at: B
     which `hole` is the one to fill; what `known` holds there is not read. drawn: what the network drew `at` a box that
     holds all of the hole. Equal input gives equal bytes. Returns as much as `drawn`, float32.
     """
-    size, filled = (hole.shape[1], hole.shape[0]), hole[at.slices]
+    filled = hole[at.slices]
     share = min(1.0, (MOST_PIXELS / hole.size) ** 0.5)
     thick = thickness(filled) * share if filled.any() else 0.0
     if thick < LEAST_THICK or unknown.all():
         return np.zeros_like(drawn)
-    elsewhere = np.array(cv2.mean(known, (~unknown).astype(np.uint8))[:3], np.float32) / 255  # in other holes
-    own = at
+    # Before anything is reduced, so that no pixel of a hole has a part in what is known.
+    seen = known.copy()
+    seen[unknown] = np.rint(cv2.mean(known, (~unknown).astype(np.uint8))[:3])
+    size, own = (hole.shape[1], hole.shape[0]), at
     if share < 1:
         size = (round(size[0] * share), round(size[1] * share))
         top, left, bottom, right = (round(edge * share) for edge in (at.top, at.left, at.bottom, at.right))
         own = Box(top, left, min(bottom, size[1]), min(right, size[0]))
-        known = np.asarray(cv2.resize(known, size, interpolation=cv2.INTER_AREA), np.uint8)
+        seen = np.asarray(cv2.resize(seen, size, interpolation=cv2.INTER_AREA), np.uint8)
         unknown, hole = _any_of(unknown, size), _any_of(hole, size)
-    base = known * np.float32(1 / 255)
-    base[unknown] = elsewhere
+    base = seen * np.float32(1 / 255)
     mine = unknown[own.slices]
     base[own.slices][mine] = _resized(drawn, (own.width, own.height))[mine]
-    added = _resized(_borrowed(base, unknown, hole, thick)[own.slices], (at.width, at.height))
+    added = _resized(_borrowed(base, unknown, hole, own, thick), (at.width, at.height))
     return np.where(filled[..., None], added, np.float32(0))
 
 
-def _borrowed(base: Canvas, unknown: Mask, hole: Mask, thick: float) -> Canvas:
+def _borrowed(base: Canvas, unknown: Mask, hole: Mask, own: Box, thick: float) -> Canvas:
+    """As `borrow_detail`, for the part `own` of `base`, at the scale that it has."""
     scale = min(1.0, _SQUARES * _MOST_HALF / thick)
     half = _half(thick * scale)
     scale = min(scale, float(np.sqrt(_MOST_SQUARES * half * half / hole.sum())))
@@ -83,20 +88,20 @@ def _borrowed(base: Canvas, unknown: Mask, hole: Mask, thick: float) -> Canvas:
     small = _Scene.of(base, unknown, hole, half, scale)
     pairs = _match(small)
     if not pairs:
-        return np.zeros_like(base)
+        return np.zeros((own.height, own.width, 3), np.float32)
     size = (hole.shape[1], hole.shape[0])
     # What is kept of the drawing is a little softer, so that its own detail and the borrowed do not add up.
-    soft = _resized(_blurred(small.base, _KEPT * small.sigma), size)
+    soft = _resized(_blurred(small.base, _KEPT * small.sigma), size)[own.slices] - base[own.slices]
     detail = base - _resized(small.known_soft, size)
-    return soft - base + _pasted(detail, unknown, pairs, half, hole.shape[0] / small.hole.shape[0])
+    return soft + _pasted(detail, unknown, own, pairs, half, hole.shape[0] / small.hole.shape[0])
 
 
 @dataclass(frozen=True)
 class _Pair:
     """The middles of a square and of the place that lends to it, (y, x) at the small scale."""
 
-    square: tuple[int, int]
-    place: tuple[int, int]
+    square: Point
+    place: Point
 
 
 @dataclass(frozen=True)
@@ -143,17 +148,10 @@ def _match(scene: _Scene) -> list[_Pair]:
     laid = np.where(np.pad(scene.unknown, half)[..., None], np.float32(0), lent)
     filled = np.pad(~scene.unknown, half)
     window = np.lib.stride_tricks.sliding_window_view(lent, (2 * half + 1, 2 * half + 1), axis=(0, 1))
-    found: dict[tuple[int, int], tuple[int, int]] = {}
+    found: dict[Point, Point] = {}
     pairs = []
     for number, (y, x) in enumerate(squares.tolist()):
-        beside = [
-            (found[y + dy, x + dx][0] - dy, found[y + dy, x + dx][1] - dx)
-            for dy in (-step, 0, step)
-            for dx in (-step, 0, step)
-            if (y + dy, x + dx) in found
-        ]
-        inside = [index[at] for at in beside if 0 <= at[0] < index.shape[0] and 0 <= at[1] < index.shape[1]]
-        candidates = np.concatenate([nearest[number], [at for at in inside if at != _NO_PLACE]]).astype(np.int64)
+        candidates = np.concatenate([nearest[number], _beside((y, x), step, found, index)])
         at = places[candidates]
         patches = window[at[:, 0], at[:, 1]]  # (n, 3, side, side)
         rows, columns = slice(y, y + 2 * half + 1), slice(x, x + 2 * half + 1)
@@ -165,6 +163,19 @@ def _match(scene: _Scene) -> list[_Pair]:
         found[y, x] = (int(at[best, 0]), int(at[best, 1]))
         pairs.append(_Pair((y, x), found[y, x]))
     return pairs
+
+
+def _beside(square: Point, step: int, found: dict[Point, Point], index: Indices) -> Indices:
+    """The places, by their number in `index`, that would go on from what the squares beside this one have borrowed."""
+    y, x = square
+    numbers = []
+    for dy in (-step, 0, step):
+        for dx in (-step, 0, step):
+            if (place := found.get((y + dy, x + dx))) is not None:
+                row, column = place[0] - dy, place[1] - dx
+                if 0 <= row < index.shape[0] and 0 <= column < index.shape[1] and index[row, column] != _NO_PLACE:
+                    numbers.append(index[row, column])
+    return np.array(numbers, np.int64)
 
 
 def _places(scene: _Scene, step: int) -> Indices:
@@ -197,7 +208,7 @@ def _costs(scene: _Scene, squares: Indices, places: Indices) -> Tensor:
     """(squares, places): mean squared difference of what is blurred there."""
     one, other = (torch.from_numpy(_samples(scene, middles)) for middles in (squares, places))
     lengths = one.square().sum(dim=1)[:, None] + other.square().sum(dim=1)
-    return torch.addmm(lengths, one, other.T, alpha=-2).div_(one.shape[1]).clone()
+    return torch.addmm(lengths, one, other.T, alpha=-2).div_(one.shape[1])
 
 
 def _samples(scene: _Scene, middles: Indices) -> npt.NDArray[np.float32]:
@@ -209,25 +220,31 @@ def _samples(scene: _Scene, middles: Indices) -> npt.NDArray[np.float32]:
     return np.asarray(scene.soft[rows[:, :, None], columns[:, None, :]].reshape(len(middles), -1), np.float32)
 
 
-def _pasted(detail: Canvas, unknown: Mask, pairs: list[_Pair], half: int, scale: float) -> Canvas:
-    """What is lent, at the picture's own scale, of which a pixel is 1 / `scale` of one of the small scale."""
+def _pasted(detail: Canvas, unknown: Mask, own: Box, pairs: list[_Pair], half: int, scale: float) -> Canvas:
+    """What is lent to the part `own`, at its own scale, of which a pixel is 1 / `scale` of one of the small scale."""
     reach = round((1.5 * half + 1) * scale)
     ramp = np.clip((reach + 1 - np.abs(np.arange(-reach, reach + 1))) / (reach - half * scale / 2 + 1), 0, 1)
     weight = ((ramp[:, None] * ramp) ** 4).astype(np.float32)  # overlapping squares fade into each other quickly
     room = ((reach, reach), (reach, reach))
     known = np.pad(~unknown, room).astype(np.float32)
-    lent = np.pad(detail, (*room, (0, 0))) * known[..., None]
-    total, weights = np.zeros_like(lent), np.full(known.shape, 1e-6, np.float32)
+    lent = np.pad(detail, (*room, (0, 0)))
+    lent *= known[..., None]
+    total = np.zeros((own.height + 4 * reach, own.width + 4 * reach, 3), np.float32)  # squares may lie at its edge
+    weights = np.full(total.shape[:2], 1e-6, np.float32)
 
-    def around(middle: tuple[int, int]) -> tuple[slice, slice]:
+    def at_own_scale(middle: Point) -> Point:
         y, x = (min(int((at + 0.5) * scale), side - 1) for at, side in zip(middle, unknown.shape, strict=True))
-        return slice(y, y + 2 * reach + 1), slice(x, x + 2 * reach + 1)
+        return y, x
 
+    side = 2 * reach + 1
     for pair in pairs:
-        to, origin = around(pair.square), around(pair.place)
+        (top, left), (y, x) = at_own_scale(pair.place), at_own_scale(pair.square)
+        origin = slice(top, top + side), slice(left, left + side)  # the room around makes a middle a corner
+        y, x = y - own.top + reach, x - own.left + reach
+        to = slice(y, y + side), slice(x, x + side)
         total[to] += lent[origin] * weight[..., None]
         weights[to] += known[origin] * weight
-    inner = slice(reach, reach + unknown.shape[0]), slice(reach, reach + unknown.shape[1])
+    inner = slice(2 * reach, 2 * reach + own.height), slice(2 * reach, 2 * reach + own.width)
     return np.asarray(total[inner] / weights[inner][..., None], np.float32)
 
 

@@ -52,8 +52,10 @@ def test_even_surroundings_lend_nothing() -> None:
     assert np.abs(borrow_detail(picture, hole, hole, drawn, everywhere(picture))).max() < 1 / 255
 
 
-def test_what_holes_hide_is_not_lent() -> None:
+@pytest.mark.parametrize("most_pixels", [texture.MOST_PIXELS, 100 * 100])
+def test_what_holes_hide_is_not_lent(most_pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither what the hole itself hides nor another one beside it, and twice the same is the same."""
+    monkeypatch.setattr(texture, "MOST_PIXELS", most_pixels)
     picture, hole = tiled(), box(192, 70, 122)
     unknown = hole | box(192, 20, 40)
     poisoned = np.where(unknown[..., None], 255 - picture, picture).astype(np.uint8)
