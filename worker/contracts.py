@@ -87,7 +87,7 @@ class SampleRequest(Contract):
     interpolate: int | None = Field(default=None, ge=0, lt=2**63, description="Second seed: walk from `seed` to it.")
 
 
-Preset = Literal["paper", "course", "cpu"]
+Preset = Literal["paper", "course", "cpu", "gpu"]
 
 
 class TrainingRequest(Contract):

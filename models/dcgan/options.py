@@ -25,4 +25,16 @@ PRESETS: dict[str, DcganOptions] = {
     "cpu": DcganOptions(
         batch_size=32, epochs=60, mirror=True, ema=0.999, precision="auto", channels_last=True, validate_every=2000
     ),
+    "gpu": DcganOptions(
+        epochs=60,
+        mirror=True,
+        ema=0.999,
+        final_lr=0.1,
+        precision="auto",
+        channels_last=True,
+        log_every=100,
+        preview_every=2000,
+        validate_every=2000,
+        data_threads=8,
+    ),
 }

@@ -36,6 +36,10 @@ class GlcicOptions(Options):
         pattern=r"^([a-z0-9][a-z0-9-]{0,63}(@[0-9a-f]{8})?)?$",
         description="Model of the catalogue to start from, `NAME` or `NAME@VERSION`; empty starts from nothing.",
     )
+    compiled: bool = Field(
+        default=False,
+        description="Fuse the completion network's layers (torch.compile): a third faster on a GPU, after 20 seconds.",
+    )
     name: str = Field(default="glcic", pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Model name, for the card.")
     validation_pictures: int = Field(default=128, ge=1, description="Held-out pictures measured each time.")
 
@@ -108,5 +112,33 @@ PRESETS: dict[str, GlcicOptions] = {
         moved=0.3,
         move_scale=(0.75, 1.35),
         move_shift=0.15,
+    ),
+    # A good model of some ten thousand pictures in half an hour on one large GPU.
+    "gpu": GlcicOptions(
+        batch_size=64,
+        precision="auto",
+        channels_last=True,
+        compiled=True,
+        ema=0.999,
+        sizes=(128, 160),
+        completion_steps=(4000, 6000),
+        discriminator_steps=(0, 200),
+        joint_steps=(0, 10_000),
+        optimiser="adamw",
+        lr=8e-4,
+        discriminator_lr=2e-4,
+        final_lr=0.03,
+        warmup=100,
+        weight_decay=1e-4,
+        adversarial=2e-3,
+        real_label=0.9,
+        holes={"patch": 0.45, "box": 0.1, "stroke": 0.2, "scattered": 0.25},
+        moved=0.4,
+        move_scale=(0.85, 1.2),
+        move_shift=0.07,
+        move_degrees=10,
+        log_every=100,
+        preview_every=1000,
+        data_threads=8,
     ),
 }

@@ -5,7 +5,7 @@ the hole), the discriminators alone, both. The `cpu` preset grows the pictures f
 64 over 128 to 160; the network is fully convolutional and keeps its weights.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -46,18 +46,22 @@ class Place(NamedTuple):
     """Of the stage."""
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Pictures with holes, and where the local discriminator looks."""
+class Batch(NamedTuple):
+    """Pictures with holes, as bytes until they are on the device, and where the local discriminator looks."""
 
-    image: Tensor
-    """(B, 3, S, S) float32 in [0, 1]."""
-    mask: Tensor
-    """(B, 1, S, S) float32, 1 = fill."""
-    corners: tuple[tuple[int, int], ...]
+    pixels: Tensor
+    """(B, S, S, 3) uint8."""
+    holes: Tensor
+    """(B, S, S) bool, True = fill."""
+    corners: Sequence[tuple[int, int]]
     """Top and left of each completed picture's patch."""
-    real_corners: tuple[tuple[int, int], ...]
+    real_corners: Sequence[tuple[int, int]]
     """Likewise of each real picture's: anywhere."""
+
+    def to(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, S, S) float32 in [0, 1], channels_last, and masks (B, 1, S, S) float32, 1 = fill."""
+        pixels, holes = (part.to(device, non_blocking=True) for part in (self.pixels, self.holes))
+        return _normalised(pixels), holes.unsqueeze(1).float()
 
 
 class GlcicRecipe(loop.Recipe[Batch]):
@@ -90,6 +94,8 @@ class GlcicRecipe(loop.Recipe[Batch]):
         self.network = _placed(network, device, options)
         self.optimiser = _optimiser(self.network, options, options.lr)
         self.average = Average(self.network, options.ema) if options.ema else None
+        if options.compiled:
+            self.network.compile()
         self._stage = -1
         self.discriminator: ContextDiscriminator | None = None
         self.discriminator_optimiser: torch.optim.Optimizer | None = None
@@ -130,8 +136,8 @@ class GlcicRecipe(loop.Recipe[Batch]):
         patch = self._shape.pixels(size)[0]
         anywhere = rng.integers(0, size - patch + 1, (len(chosen), 2))
         return Batch(
-            image=as_images(pixels),
-            mask=as_masks(drawn),
+            pixels=torch.from_numpy(pixels),
+            holes=torch.from_numpy(np.stack([hole.mask for hole in drawn])),
             corners=tuple((hole.top, hole.left) for hole in drawn),
             real_corners=tuple((int(top), int(left)) for top, left in anywhere),
         )
@@ -142,8 +148,7 @@ class GlcicRecipe(loop.Recipe[Batch]):
         if place.stage != self._stage or (place.phase != "completion" and self.discriminator is None):
             self._enter(place.stage)
         self._set_rates(place)
-        image = batch.image.to(self._device, non_blocking=True)
-        mask = batch.mask.to(self._device, non_blocking=True)
+        image, mask = batch.to(self._device)
         if place.phase == "discriminator":
             figures = self._discriminator_step(batch, image, self._frozen_completion(image, mask))
         else:
@@ -179,7 +184,8 @@ class GlcicRecipe(loop.Recipe[Batch]):
     def _frozen_completion(self, image: Tensor, mask: Tensor) -> Tensor:
         self.network.eval()
         with torch.no_grad(), self._autocast():
-            return composite(self.network(image, mask).float(), image, mask)
+            # Not by way of __call__: so few steps are not worth compiling for this mode too.
+            return composite(self.network.forward(image, mask).float(), image, mask)
 
     def _discriminator_step(self, batch: Batch, image: Tensor, completed: Tensor) -> loop.Figures:
         """Real pictures against composites, never raw output: that would give the game away at the hole's border."""
@@ -199,7 +205,7 @@ class GlcicRecipe(loop.Recipe[Batch]):
         right = ((real > 0).float().mean() + (fake < 0).float().mean()) / 2
         return {"discriminator_loss": loss.detach(), ACCURACY: right.detach()}
 
-    def _judge(self, pictures: Tensor, corners: tuple[tuple[int, int], ...]) -> Tensor:
+    def _judge(self, pictures: Tensor, corners: Sequence[tuple[int, int]]) -> Tensor:
         discriminator, _ = self._adversary()
         side = discriminator.patch
         patches = torch.stack(
@@ -363,7 +369,11 @@ def hole_mse(raw: Tensor, image: Tensor, mask: Tensor) -> Tensor:
 
 def as_images(pixels: npt.NDArray[np.uint8]) -> Tensor:
     """(B, S, S, 3) uint8 to (B, 3, S, S) float32 in [0, 1], in the channels_last layout that it has already."""
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
+    return _normalised(torch.from_numpy(pixels))
+
+
+def _normalised(pixels: Tensor) -> Tensor:
+    return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
 def as_masks(holes: list[Hole]) -> Tensor:

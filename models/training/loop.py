@@ -23,15 +23,18 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from models.catalog import Card, Kind, write_atomically
 from models.training import checkpoint, processes
@@ -159,7 +162,7 @@ class _Run:
         saved_at = time.monotonic()
         with (
             _stop_signals() as stop,
-            _prefetch(recipe.batch, self._step, recipe.steps, options.data_threads) as batches,
+            _prefetch(recipe.batch, range(self._step, recipe.steps), options.data_threads, self._device) as batches,
         ):
             self._pace.append((time.monotonic(), self._images))
             before = time.monotonic()
@@ -374,17 +377,23 @@ def _stop_signals() -> Iterator[list[str]]:
 
 
 @contextmanager
-def _prefetch(make: Callable[[int], Batch], start: int, end: int, threads: int) -> Iterator[Iterator[Batch]]:
-    """The batches of steps `start` to `end`, in order, each made before it is wanted."""
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="batches")
+def _prefetch(
+    make: Callable[[int], Batch], steps: range, workers: int, device: torch.device
+) -> Iterator[Iterator[Batch]]:
+    """The batches of `steps`, in order, each made before it is wanted.
+
+    For a CPU by threads, which use what a step leaves over. For a GPU by processes, into pinned memory: the
+    thread that launches its kernels would wait for Python's lock at each of them.
+    """
+    if device.type == "cuda":
+        yield iter(_made_by_processes(make, steps, workers))
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="batches")
 
     def batches() -> Iterator[Batch]:
-        ahead: deque[Future[Batch]] = deque()
-        coming = start
+        coming, ahead = iter(steps), deque[Future[Batch]]()
         while True:
-            while coming < end and len(ahead) <= threads:
-                ahead.append(pool.submit(make, coming))
-                coming += 1
+            ahead.extend(pool.submit(make, step) for step in islice(coming, workers + 1 - len(ahead)))
             if not ahead:
                 return
             yield ahead.popleft().result()
@@ -393,3 +402,32 @@ def _prefetch(make: Callable[[int], Batch], start: int, end: int, threads: int) 
         yield batches()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+class _Steps(Dataset[Batch]):
+    def __init__(self, make: Callable[[int], Batch]) -> None:
+        self._make = make
+
+    def __getitem__(self, step: int) -> Batch:
+        return self._make(step)
+
+
+def _made_by_processes(
+    make: Callable[[int], Batch], steps: range, workers: int, *, pinned: bool = True
+) -> DataLoader[Batch]:
+    return DataLoader(
+        _Steps(make),
+        batch_size=None,  # a step's batch comes whole
+        sampler=steps,
+        num_workers=workers,
+        pin_memory=pinned,
+        multiprocessing_context="fork",  # a recipe holds what is on the device and cannot be sent
+        worker_init_fn=_begin_worker,
+    )
+
+
+def _begin_worker(_number: int) -> None:
+    """What stops a run is the run's affair, and OpenCV's threads do not survive a fork."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    cv2.setNumThreads(0)

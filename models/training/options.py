@@ -29,7 +29,9 @@ class Options(BaseModel):
     checkpoint_seconds: float = Field(default=300, ge=0, description="Most seconds of work a killed run can lose.")
     preview_every: int = Field(default=500, ge=1, description="Steps between preview pictures.")
     validate_every: int = Field(default=1000, ge=1, description="Steps between measurements on held-out pictures.")
-    data_threads: int = Field(default=1, ge=1, description="Threads that make batches ahead of the step.")
+    data_threads: int = Field(
+        default=1, ge=1, description="Threads (on a GPU: processes) that make batches ahead of the step."
+    )
     licence: str = Field(default="", description="Terms of the weights, for the card; known for CelebA and MNIST.")
 
 

@@ -25,6 +25,7 @@ def start(wanted: str) -> torch.device:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True  # each shape comes thousands of times: the search for its kernel pays
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return device

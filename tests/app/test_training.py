@@ -94,7 +94,7 @@ async def test_a_run_from_order_to_end(
         ({"overrides": {"init": "/etc/passwd"}}, "init: String should match"),
         ({"overrides": {"name": "../../weights"}}, "name: String should match"),
         ({"overrides": {"sizes": [64]}}, "one entry per stage"),
-        ({"preset": "gpu"}, "preset"),
+        ({"preset": "tpu"}, "preset"),
         ({"family": "vae"}, "family"),
         ({"path": "/data"}, "path"),
     ],

@@ -26,7 +26,7 @@ def measure() -> list[Figure]:
     card = catalog.get("glcic-celeba")
     network = load(catalog, card, device)
     assert isinstance(network, CompletionNetwork)
-    plain(network)
+    plain(network).to(device)
     engine = open_engine(catalog, card, device)
     figures = []
     for side in SIDES:

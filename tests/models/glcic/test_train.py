@@ -135,10 +135,12 @@ def test_the_generators_loss_leaves_no_gradient_in_the_discriminator(pictures: P
     seen: list[list[Tensor]] = []
     original = trained._discriminator_step
 
+    _, mask = batch.to(CPU)
+
     def spy(batch: Batch, image: Tensor, completed: Tensor) -> loop.Figures:
         figures = original(batch, image, completed)
         assert trained.discriminator is not None
-        assert torch.equal(completed * (1 - batch.mask), image * (1 - batch.mask)), "the composite, not the raw output"
+        assert torch.equal(completed * (1 - mask), image * (1 - mask)), "the composite, not the raw output"
         seen.append([p.grad.clone() for p in trained.discriminator.parameters() if p.grad is not None])
         return figures
 
@@ -164,18 +166,45 @@ def test_losses_are_finite_and_go_down_on_a_tiny_set(pictures: Pictures) -> None
     assert np.mean(losses[-4:]) < 0.5 * losses[0]
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_processes_make_the_batches_that_threads_make(pictures: Pictures, workers: int) -> None:
+    """What a GPU's run is fed is the same, in the same order, and a signal to the whole group does not end it."""
+    trained = recipe(pictures)
+    made = list(loop._made_by_processes(trained.batch, range(2, 7), workers, pinned=False))
+    assert len(made) == 5
+    for step, batch in enumerate(made, start=2):
+        expected = trained.batch(step)
+        assert torch.equal(batch.pixels, expected.pixels)
+        assert torch.equal(batch.holes, expected.holes)
+        assert [tuple(corner) for corner in batch.corners] == list(expected.corners)
+        assert [tuple(corner) for corner in batch.real_corners] == list(expected.real_corners)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_trains_over_every_phase_stops_and_resumes(pictures: Pictures, tmp_path: Path) -> None:
+    """On a GPU, fed by processes: SIGTERM leaves a checkpoint, and the run goes on from it to its end."""
+    options, cuda = with_overrides(TINY, {"data_threads": 2, "precision": "auto"}), torch.device("cuda")
+    first = Interrupted(options, pictures, pictures, cuda)
+    assert loop.run(first, tmp_path, device=cuda, tensorboard=False) is loop.Outcome.STOPPED
+    second = GlcicRecipe(options, pictures, pictures, cuda)
+    assert loop.run(second, tmp_path, device=cuda, resume=True, tensorboard=False) is loop.Outcome.FINISHED
+    assert all(value.isfinite().all() for value in safetensors.torch.load_file(tmp_path / loop.WEIGHTS).values())
+
+
 def test_batches_are_a_function_of_the_step(pictures: Pictures) -> None:
     """Two recipes make the same batch for the same step, in any order; masks are 0 or 1 and never empty."""
     one, other = recipe(pictures), recipe(pictures)
     other.batch(0)
     first, second = one.batch(5), other.batch(5)
-    assert torch.equal(first.image, second.image)
-    assert torch.equal(first.mask, second.mask)
+    assert torch.equal(first.pixels, second.pixels)
+    assert torch.equal(first.holes, second.holes)
     assert first.corners == second.corners
-    assert set(first.mask.unique().tolist()) <= {0.0, 1.0}
-    assert (first.mask.sum(dim=(1, 2, 3)) > 0).all()
-    assert first.image.shape == (2, 3, 20, 20)
-    assert 0 <= first.image.min() <= first.image.max() <= 1
+    image, mask = first.to(CPU)
+    assert set(mask.unique().tolist()) <= {0.0, 1.0}
+    assert (mask.sum(dim=(1, 2, 3)) > 0).all()
+    assert image.shape == (2, 3, 20, 20)
+    assert 0 <= image.min() < image.max() <= 1
 
 
 def test_a_small_hole_counts_as_much_as_a_large_one() -> None:

@@ -6,11 +6,13 @@ import { FAMILIES } from "./run.js";
 
 const PRESETS = [
   ["cpu", "CPU"],
+  ["gpu", "GPU"],
   ["course", "Course"],
   ["paper", "Paper"],
 ];
 const HELP = {
   cpu: "Made for a machine without a GPU.",
+  gpu: "Made for one GPU: a good model in half an hour.",
   course: "Sizes and steps of the course project that this follows.",
   paper: "The paper's own recipe: long, and for a GPU.",
 };
