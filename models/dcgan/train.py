@@ -1,6 +1,5 @@
 """Training the DCGAN on pictures of any kind, 64x64: options, data, step, what gets served."""
 
-import copy
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from models.sampling import draw_latents, render
 from models.training import loop, processes
 from models.training.adversarial import GanRecipe
 from models.training.data import Pictures, open_pictures
+from models.training.ema import settle
 from models.training.errors import DataError
 from models.training.loop import About, Outcome
 from models.training.moves import generator as chance
@@ -88,23 +88,8 @@ class DcganRecipe(GanRecipe):
         )
 
     def _settled(self) -> nn.Module:
-        return settle(self.average.network, self._device)
-
-
-@torch.no_grad()
-def settle(network: nn.Module, device: torch.device) -> nn.Module:
-    """A copy of `network` whose batch norm statistics are measured on its own activations.
-
-    Averaged weights are those of no step, so no step's running statistics fit them.
-    """
-    settled = copy.deepcopy(network).train()
-    for module in settled.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None  # the plain mean over all batches that follow
-    for rows in np.split(draw_latents(SETTLING, PREVIEW_SEED + 1, LATENT), SETTLING // 64):
-        settled(torch.from_numpy(rows).to(device))
-    return settled.eval()
+        latents = torch.from_numpy(draw_latents(SETTLING, PREVIEW_SEED + 1, LATENT)).to(self._device)
+        return settle(self.average.network, ((rows,) for rows in latents.view(-1, 64, LATENT)))
 
 
 def train(data: Path, out: Path, options: DcganOptions, *, resume: bool = False, cache: Path | None = None) -> Outcome:

@@ -84,6 +84,12 @@ class FacePose:
     shift: complex
     score: float
 
+    def away_from(self, other: "FacePose") -> float:
+        """Mean distance between eyes and mouths, in pixels of the canonical frame."""
+        anchors = np.array(EYES + MOUTH)
+        apart = (self.turn - other.turn) * anchors + self.shift - other.shift
+        return float(np.abs(apart).mean() / abs(other.turn))
+
 
 FindFaces = Callable[[Picture, npt.NDArray[np.bool_], Sequence[Box]], list[FacePose | None]]
 """`align` with its network."""

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from models.glcic.align import FindFaces
 from models.glcic.blend import Blend, add_detail, blend, calm
+from models.glcic.face_view import view_again
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, View
 from models.glcic.network import MARGIN
 from models.glcic.texture import borrow_detail, context
-from models.glcic.views import Strategy, plan_looks
+from models.glcic.views import Look, Strategy, plan_looks
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished network runs and of all of them."""
@@ -183,23 +184,43 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
         image, mask, task.strategy, engine.image_size, engine.find_faces, elsewhere.image_size if elsewhere else None
     )
     drew: list[Engine] = []
-    steps = _Steps(task, sum(len(_tiles(look.view.canvas_size)) * (1 + look.twice) for _, look in plan))
+    steps = _Steps(task, sum(len(_tiles(look.view.canvas_size)) * look.runs for _, look in plan))
     for box, look in plan:
         chosen = elsewhere if look.elsewhere and elsewhere else engine
         if chosen not in drew:
             drew.append(chosen)
-        canvas, hole = look.view.take(image, mask)
-        completed = yield from _run_network(canvas, hole, chosen, steps)
-        if look.twice:
-            mirrored = yield from _run_network(canvas[:, ::-1], hole[:, ::-1], chosen, steps)
-            completed = (completed + mirrored[:, ::-1]) * np.float32(0.5)
+        view, canvas, hole, drawn = yield from _draw(image, mask, box, look, chosen, steps)
         how = _chosen_blend(task.blend, chosen)
-        joined = blend(canvas, hole, completed, how)
+        joined = blend(canvas, hole, drawn, how)
         corrected = task.blend == "auto" and chosen.find_faces is None
         if corrected:
             joined = calm(canvas, hole, joined)
-        _put_back(result, mask, box, look.view, joined, how, borrows=corrected)
+        _put_back(result, mask, box, view, joined, how, borrows=corrected)
     return Completed(result, tuple(drew))
+
+
+def _draw(
+    image: Pixels, mask: Mask, box: Box, look: Look, engine: Engine, steps: "_Steps"
+) -> Generator[_Run, Canvas, tuple[View, Canvas, Mask, Canvas]]:
+    """The view of the hole in `box`, what it shows, where that has holes, and the network's picture of it."""
+    view: View = look.view
+    canvas, hole = view.take(image, mask)
+    drawn = yield from _run_network(canvas, hole, engine, steps)
+    if look.twice:
+        mirrored = yield from _run_network(canvas[:, ::-1], hole[:, ::-1], engine, steps)
+        drawn = (drawn + mirrored[:, ::-1]) * np.float32(0.5)
+    face = look.face
+    for left in range(look.runs - 1 - look.twice, 0, -1):
+        if face is not None and engine.find_faces is not None:
+            shown = np.where(hole[..., None], drawn, canvas)
+            face = view_again(face, shown, hole, box, (mask.shape[0], mask.shape[1]), engine.find_faces)
+        if face is None:
+            steps.finish(left)
+            break
+        view = face
+        canvas, hole = view.take(image, mask)
+        drawn = yield from _run_network(canvas, hole, engine, steps)
+    return view, canvas, hole, drawn
 
 
 def _chosen_blend(choice: BlendChoice, engine: Engine) -> Blend:
@@ -220,8 +241,8 @@ class _Steps:
         if self.task.cancelled is not None and self.task.cancelled():
             raise Cancelled
 
-    def finish(self) -> None:
-        self.done += 1
+    def finish(self, steps: int = 1) -> None:
+        self.done += steps
         if self.task.on_progress is not None:
             self.task.on_progress(self.done, self.total)
 

@@ -7,21 +7,53 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.glcic.align import FRAME, FacePose
-from models.glcic.geometry import Box, Canvas, Mask, Pixels
+from models.glcic.align import FRAME, FacePose, FindFaces
+from models.glcic.geometry import Box, Canvas, Mask, Pixels, bounding_box
 from models.glcic.network import STRIDE
 
+_ALIGNED = 5.0  # pixels of the canonical frame, of which a hole can hide so much that the pose is no more exact
+_AWAY = 2.0  # pixels of the canonical frame: a face that is seen nearer to its place stays where it is
 _FINER = 2  # the picture is sampled at so many times the canvas's scale, then reduced, so that turning does not alias
 
 
-def view_face(pose: FacePose, box: Box, side: int) -> "TurnedView | None":
-    """The canonical frame around a face, `side` pixels wide; None when `box` is not all within it."""
+def view_face(pose: FacePose, box: Box, side: int, size: tuple[int, int]) -> "TurnedView | None":
+    """The canonical frame around a face, `side` pixels wide; None when `box` is not all within it.
+
+    size: (height, width) of the picture. One that is aligned as the training pictures are, or as good as, is seen as
+    it is: its central square.
+    """
+    shorter = min(size)
+    middle = FacePose(shorter / FRAME + 0j, complex(size[1] - shorter, size[0] - shorter) / 2, pose.score)
+    if pose.away_from(middle) < _ALIGNED:
+        pose = middle
     corners = np.array([complex(x, y) for x in (box.left, box.right) for y in (box.top, box.bottom)])
     at = (corners - pose.shift) / pose.turn
     if min(at.real.min(), at.imag.min()) < 0 or max(at.real.max(), at.imag.max()) > FRAME:
         return None
     length = side + -side % STRIDE
     return TurnedView(pose.turn * FRAME / side, pose.shift, (length, length))
+
+
+def view_again(
+    view: "TurnedView", canvas: Canvas, hole: Mask, box: Box, size: tuple[int, int], find_faces: FindFaces
+) -> "TurnedView | None":
+    """A better view for the hole in `box`, now that something is drawn in it: `canvas`, as `view` shows it.
+
+    A face whose middle is gone is hard to place. The network draws eyes and mouth where hair and chin want them,
+    in a view that is not quite right, too, and a face without a hole is found more exactly. None when it
+    stands where it should.
+    """
+    place = bounding_box(hole)
+    if place is None:
+        return None
+    picture = np.rint(np.clip(canvas, 0, 1) * 255).astype(np.uint8)
+    seen = find_faces(picture, np.zeros_like(hole), [place])[0]
+    side = hole.shape[0]
+    if seen is None or seen.away_from(FacePose(side / FRAME + 0j, 0j, 1.0)) < _AWAY:
+        return None
+    pose = FacePose(view.turn * seen.turn, view.turn * seen.shift + view.shift, seen.score)
+    better = view_face(pose, box, side, size)
+    return None if better == view else better
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from models.glcic.options import GlcicOptions
 from models.loading import WeightsError, fill
 from models.training import loop, moves, processes
 from models.training.data import Pictures, open_pictures, positions
-from models.training.ema import Average, Network
+from models.training.ema import Average, Network, settle
 from models.training.errors import DataError, TrainingError
 from models.training.holes import Hole, HoleShape, patch_hole, sample_hole
 from models.training.options import HoleKind, cosine_share
@@ -32,6 +32,9 @@ Phase = Literal["completion", "discriminator", "joint"]
 
 PREVIEWED = 8
 """Pictures in a preview."""
+
+SETTLING = 128
+"""Pictures, at least, on which the batch norm statistics of what is served are measured."""
 
 
 class Place(NamedTuple):
@@ -283,27 +286,26 @@ class GlcicRecipe(loop.Recipe[Batch]):
             )
             self.discriminator_optimiser.load_state_dict(state["discriminator_optimiser"])
 
-    @property
     def served(self) -> CompletionNetwork:
-        """What would be put into service: the average where there is one."""
-        return self.average.network if self.average is not None else self.network
+        """What would be put into service: the average where there is one, settled on the run's last size."""
+        return self.settled(self.average.network if self.average is not None else self.network)
+
+    def settled(self, network: CompletionNetwork) -> CompletionNetwork:
+        """A copy of `network` with batch norm statistics measured on the run's last batches."""
+        last = range(self.steps - 1, max(-1, self.steps - 1 - -(-SETTLING // self.options.batch_size)), -1)
+        with self._autocast():
+            return settle(network, (self.batch(step).to(self._device) for step in last))
 
     def weights(self) -> dict[str, Tensor]:
-        return {
-            name: value for name, value in self.served.state_dict().items() if not name.endswith("num_batches_tracked")
-        }
+        state = self.served().state_dict()
+        return {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
 
     @torch.no_grad()
-    def complete(self, image: Tensor, mask: Tensor) -> Tensor:
-        """(B, 3, S, S) composites by the network that would be served, in eval mode."""
-        network = self.served
-        training = network.training
-        network.eval()
+    def _complete(self, network: CompletionNetwork, image: Tensor, mask: Tensor) -> Tensor:
+        """(B, 3, S, S) composites."""
         image, mask = image.to(self._device), mask.to(self._device)
         with self._autocast():
-            completed = composite(network(image, mask).float(), image, mask)
-        network.train(training)
-        return completed
+            return composite(network(image, mask).float(), image, mask)
 
     def preview(self) -> npt.NDArray[np.uint8]:
         """Three rows: held-out pictures with holes of every kind, completed, as they were."""
@@ -314,7 +316,7 @@ class GlcicRecipe(loop.Recipe[Batch]):
         drawn = [sample_hole(rng, size, kinds[index % len(kinds)], self._shape) for index in range(len(chosen))]
         pixels = np.stack([moves.resize(picture, size) for picture in chosen])
         image, mask = as_images(pixels), as_masks(drawn)
-        completed = as_pixels(self.complete(image, mask))
+        completed = as_pixels(self._complete(self.served(), image, mask))
         holed = as_pixels(composite(self.network.mean_pixel.cpu().view(1, 3, 1, 1), image, mask))
         return grid([list(holed), list(completed), list(pixels)])
 
@@ -323,12 +325,13 @@ class GlcicRecipe(loop.Recipe[Batch]):
         size = self.options.sizes[-1]
         rng = np.random.default_rng(1)
         error = area = absolute = 0.0
+        network = self.served()
         count = min(self.options.validation_pictures, len(self._held_out))
         for start in range(0, count, self.options.batch_size):
             rows = range(start, min(start + self.options.batch_size, count))
             image = as_images(np.stack([moves.resize(self._held_out.pixels[row], size) for row in rows]))
             mask = as_masks([patch_hole(rng, size, self._shape) for _ in rows])
-            difference = (self.complete(image, mask).cpu() - image).abs() * mask
+            difference = (self._complete(network, image, mask).cpu() - image).abs() * mask
             error += float(difference.square().sum())
             absolute += float(difference.sum())
             area += 3 * float(mask.sum())

@@ -18,6 +18,9 @@ CROP_MARGIN = 128
 CROP_LIMIT = 512
 """A crop of strategy `crop` is reduced to this where its longer side is larger."""
 
+AGAIN = 2
+"""How often at most a face is drawn again, after it was found to stand elsewhere than was thought."""
+
 # Strategy `auto`: lengths as shares of the frame, the side of the pictures that the network was trained at. The
 # figures are those at which portraits came out best, by eye and by error in the hole.
 _SMALL, _LARGE = 0.2, 0.5  # how thick a hole should look: one among many things, one that hides most of a face
@@ -35,8 +38,15 @@ class Look:
 
     view: View
     twice: bool = False
+    face: TurnedView | None = None
+    """`view`, where it shows a face in its canonical frame: it is looked at again once it is drawn."""
     elsewhere: bool = False
     """Whether no face is there, and a network that learned other things completes it."""
+
+    @property
+    def runs(self) -> int:
+        """Most runs of the network over the view's canvas."""
+        return 1 + self.twice + (AGAIN if self.face else 0)
 
 
 def plan_looks(
@@ -71,7 +81,7 @@ def plan_looks(
             else:
                 apart.append((other, other_pose))
         waiting = apart
-        plan.append((box, Look(view, twice=True) if view else choose_look(mask, box, strategy, frame)))
+        plan.append((box, Look(view, face=view) if view else choose_look(mask, box, strategy, frame)))
     return plan
 
 
@@ -79,7 +89,7 @@ def _in_face(mask: Mask, box: Box, pose: FacePose | None, frame: int) -> TurnedV
     """The face's frame as a view, when it is the best one for the hole in `box`."""
     if pose is None or thickness(mask[box.slices]) < _SCRATCH * FRAME * abs(pose.turn):
         return None
-    return view_face(pose, box, frame)
+    return view_face(pose, box, frame, (mask.shape[0], mask.shape[1]))
 
 
 def choose_look(mask: Mask, box: Box, strategy: Strategy, frame: int) -> Look:

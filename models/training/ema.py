@@ -1,12 +1,30 @@
-"""The moving average of a network's weights, which is what gets served."""
+"""The moving average of a network's weights, and the batch norm statistics that fit it: what gets served."""
 
 import copy
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Network = TypeVar("Network", bound=nn.Module)
+
+
+@torch.no_grad()
+def settle(network: Network, batches: Iterable[tuple[Tensor, ...]]) -> Network:
+    """A copy of `network`, in eval mode, whose batch norm statistics are the plain means over `batches` of its inputs.
+
+    Averaged or mixed weights are those of no step, so no step's running statistics fit them; those of a single step
+    have the noise of its last few batches.
+    """
+    settled = copy.deepcopy(network).train()
+    for module in settled.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the mean over all that follow
+    for batch in batches:
+        settled(*batch)
+    return settled.eval()
 
 
 class Average(Generic[Network]):

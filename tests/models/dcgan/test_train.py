@@ -12,9 +12,10 @@ from models.catalog import Card, Catalog
 from models.dcgan.network import LATENT, Generator
 from models.dcgan.options import PRESETS, DcganOptions
 from models.dcgan.sample import draw
-from models.dcgan.train import settle, train
+from models.dcgan.train import train
 from models.loading import load
 from models.sampling import draw_latents
+from models.training.ema import settle
 from models.training.loop import Outcome
 from tests.models.training.pictures import write_pictures
 
@@ -84,7 +85,7 @@ def test_served_statistics_are_those_of_the_served_weights() -> None:
     for name, buffer in network.named_buffers():
         if name.endswith("running_mean"):
             buffer.fill_(3.0)
-    settled = settle(network, CPU)
+    settled = settle(network, ((rows,) for rows in torch.from_numpy(draw_latents(512, 1, LATENT)).view(-1, 64, LATENT)))
     latents = torch.from_numpy(draw_latents(512, 99, LATENT))
     batchwise = network.train()(latents)
     assert not settled.training

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -9,10 +10,10 @@ import pytest
 from models.glcic import complete as module
 from models.glcic.align import EYES, FRAME, FacePose, FindFaces
 from models.glcic.complete import Completed, CompletionTask, complete, complete_many
-from models.glcic.face_view import TurnedView, view_face
+from models.glcic.face_view import TurnedView, view_again, view_face
 from models.glcic.geometry import Box
 from models.glcic.network import STRIDE
-from models.glcic.views import Strategy, choose_look, plan_looks
+from models.glcic.views import AGAIN, Strategy, choose_look, plan_looks
 from tests.models.glcic.conftest import FakeEngine
 
 TURNS = [1, 1 + 0.1j, 0.4, 1.2 - 0.3j, 2.5 + 1j]
@@ -66,7 +67,7 @@ def test_a_hole_within_the_frame_is_seen_in_the_frame_alone(side: int) -> None:
     pose = FacePose(3 + 0.3j, 200 + 100j, 1.0)
     middle = pose.turn * (80 + 100j) + pose.shift
     hole = Box(round(middle.imag) - 30, round(middle.real) - 30, round(middle.imag) + 30, round(middle.real) + 30)
-    view = view_face(pose, hole, side)
+    view = view_face(pose, hole, side, (700, 900))
     assert view is not None
     assert all(length % STRIDE == 0 and side <= length < side + STRIDE for length in view.canvas_size)
     for eye in EYES:
@@ -76,9 +77,63 @@ def test_a_hole_within_the_frame_is_seen_in_the_frame_alone(side: int) -> None:
 def test_a_hole_that_leaves_the_frame_is_not_the_faces() -> None:
     """There is no view where any corner of the hole's box lies outside the frame."""
     pose = FacePose(2 + 0j, 100 + 100j, 1.0)
-    assert view_face(pose, Box(100, 100, 420, 420), FRAME) is not None
+    assert view_face(pose, Box(100, 100, 420, 420), FRAME, (900, 900)) is not None
     for box in (Box(99, 100, 200, 200), Box(100, 99, 200, 200), Box(200, 200, 421, 300), Box(200, 200, 300, 421)):
-        assert view_face(pose, box, FRAME) is None
+        assert view_face(pose, box, FRAME, (900, 900)) is None
+
+
+@pytest.mark.parametrize("size", [(160, 160), (218, 178), (900, 1600)])
+def test_a_picture_that_is_as_good_as_aligned_is_seen_as_it_is(size: tuple[int, int]) -> None:
+    """A face some pixels off the frame of the picture's central square, which is CelebA's crop, stands in that; a
+    face further off does not."""
+    scale = min(size) / FRAME
+    corner = complex(size[1] - min(size), size[0] - min(size)) / 2
+    hole = Box(size[0] // 2 - 9, size[1] // 2 - 9, size[0] // 2 + 9, size[1] // 2 + 9)
+    near = view_face(FacePose(scale * (1.02 + 0.01j), corner + scale * (2 - 1j), 0.9), hole, FRAME, size)
+    assert near == TurnedView(scale + 0j, corner, (FRAME, FRAME))
+    far = view_face(FacePose(scale * 1.1 + 0j, corner + scale * (-9 + 0j), 0.9), hole, FRAME, size)
+    assert far != near
+
+
+def test_a_face_is_looked_at_again_once_it_is_drawn() -> None:
+    """Where it is then seen elsewhere in the canvas the view follows, in the picture's pixels; else there is none."""
+    view, box, size = TurnedView(3 + 0.3j, 200 + 100j, (FRAME, FRAME)), Box(300, 350, 360, 420), (700, 900)
+    canvas, hole = view.take(smooth_picture(*size), np.zeros(size, bool))
+    hole[60:90, 50:80] = True
+    asked: list[tuple[Sequence[Box], bool]] = []
+
+    def seen(pose: FacePose | None) -> TurnedView | None:
+        def find_faces(_image: object, mask: np.ndarray, boxes: Sequence[Box]) -> list[FacePose | None]:
+            asked.append((boxes, bool(mask.any())))
+            return [pose]
+
+        return view_again(view, canvas, hole, box, size, find_faces)
+
+    away = FacePose(1.1 + 0.05j, -4 + 6j, 1.0)
+    better = seen(away)
+    assert asked == [([Box(60, 50, 90, 80)], False)], "nothing is hidden any more"
+    assert better is not None
+    for eye in EYES:
+        in_canvas = away.turn * eye + away.shift
+        assert better.turn * eye + better.shift == pytest.approx(view.turn * in_canvas + view.shift)
+    assert seen(FacePose(1 + 0.005j, 0.5 + 0.5j, 1.0)) is None, "near enough"
+    assert seen(None) is None
+
+
+def test_all_steps_are_told_of_however_often_a_face_is_drawn() -> None:
+    """Progress ends at the total, whether the first look at a face was right or none was."""
+    picture = smooth_picture(1000, 1000)
+    mask = np.zeros(picture.shape[:2], bool)
+    mask[420:600, 380:700] = True
+    engine = FakeEngine(image_size=FRAME)
+    for second, runs in ((FacePose(1 + 0j, 0j, 1.0), 1), (FacePose(1 + 0.1j, -3 + 4j, 1.0), 1 + AGAIN)):
+        poses = iter([FacePose(5 + 1j, 150 + 50j, 1.0), *[second] * AGAIN])
+        engine.find_faces = lambda _image, _mask, _boxes, poses=poses: [next(poses)]  # type: ignore[misc]
+        engine.shapes.clear()
+        told: list[tuple[int, int]] = []
+        complete(picture, mask, engine, on_progress=lambda done, total, told=told: told.append((done, total)))  # type: ignore[misc]
+        assert len(engine.shapes) == runs
+        assert told[-1] == (1 + AGAIN, 1 + AGAIN)
 
 
 def face_at(*, within: Box | None) -> FindFaces:
@@ -174,7 +229,8 @@ def test_outside_the_hole_a_completed_face_is_as_it_was() -> None:
     mask = np.zeros(picture.shape[:2], bool)
     mask[420:600, 380:700] = True
     engine = FakeEngine(image_size=FRAME)
-    engine.find_faces = lambda _image, _mask, boxes: [FacePose(5 + 1j, 150 + 50j, 1.0) for _ in boxes]
+    poses = cycle([FacePose(5 + 1j, 150 + 50j, 1.0), FacePose(1 + 0.05j, -1 + 1j, 1.0), FacePose(1 + 0j, 0j, 1.0)])
+    engine.find_faces = lambda _image, _mask, _boxes: [next(poses)]
     completed = complete(picture, mask, engine)
     assert engine.shapes == [(1, 3, FRAME, FRAME)] * 2
     np.testing.assert_array_equal(completed[~mask], picture[~mask])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.training.mix import mix
+from models.glcic.mix import mix
 
 
 def test_a_mix_lies_on_the_line_between_the_two() -> None:
