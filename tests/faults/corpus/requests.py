@@ -204,7 +204,7 @@ def training() -> Iterator[Case]:
     yield sent("sent as text", 400, "", json.dumps(order).encode(), "text/plain")
     yield sent("nothing in it", 400, "family", {})
     yield sent("an unknown family", 400, "family", order | {"family": "vae"})
-    yield sent("an unknown preset", 400, "preset", order | {"preset": "gpu"})
+    yield sent("an unknown preset", 400, "preset", order | {"preset": "tpu"})
     yield sent("an unknown field", 400, "epochs", order | {"epochs": 3})
     for dataset in ("nobody", "../../etc/passwd", "/etc", "", "faces\0", "http://example.org/x.zip", "a" * 65):
         yield sent(f"data set {dataset[:20]!r}", 400, "data set|dataset", order | {"dataset": dataset})

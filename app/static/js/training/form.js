@@ -12,7 +12,7 @@ const PRESETS = [
 ];
 const HELP = {
   cpu: "Made for a machine without a GPU.",
-  gpu: "Made for one GPU: a good model in half an hour.",
+  gpu: "Made for one large GPU: a good model in some minutes.",
   course: "Sizes and steps of the course project that this follows.",
   paper: "The paper's own recipe: long, and for a GPU.",
 };
