@@ -18,11 +18,11 @@ from torch import Tensor
 
 from models.glcic.align import FindFaces
 from models.glcic.blend import Blend, add_detail, blend, calm
-from models.glcic.face_view import view_again
+from models.glcic.face_view import TurnedView, view_again
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, View
 from models.glcic.network import MARGIN
 from models.glcic.texture import borrow_detail, context
-from models.glcic.views import Look, Strategy, plan_looks
+from models.glcic.views import AGAIN, Look, Strategy, plan_looks
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished network runs and of all of them."""
@@ -209,17 +209,16 @@ def _draw(
     if look.twice:
         mirrored = yield from _run_network(canvas[:, ::-1], hole[:, ::-1], engine, steps)
         drawn = (drawn + mirrored[:, ::-1]) * np.float32(0.5)
-    face = look.face
-    for left in range(look.runs - 1 - look.twice, 0, -1):
-        if face is not None and engine.find_faces is not None:
+    if isinstance(view, TurnedView) and engine.find_faces is not None:
+        for left in range(AGAIN, 0, -1):
             shown = np.where(hole[..., None], drawn, canvas)
-            face = view_again(face, shown, hole, box, (mask.shape[0], mask.shape[1]), engine.find_faces)
-        if face is None:
-            steps.finish(left)
-            break
-        view = face
-        canvas, hole = view.take(image, mask)
-        drawn = yield from _run_network(canvas, hole, engine, steps)
+            better = view_again(view, shown, hole, box, (mask.shape[0], mask.shape[1]), engine.find_faces)
+            if better is None:
+                steps.finish(left)
+                break
+            view = better
+            canvas, hole = view.take(image, mask)
+            drawn = yield from _run_network(canvas, hole, engine, steps)
     return view, canvas, hole, drawn
 
 

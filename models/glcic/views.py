@@ -19,7 +19,7 @@ CROP_LIMIT = 512
 """A crop of strategy `crop` is reduced to this where its longer side is larger."""
 
 AGAIN = 2
-"""How often at most a face is drawn again, after it was found to stand elsewhere than was thought."""
+"""How often at most a face is drawn again: as long as it is found to stand elsewhere than was thought."""
 
 # Strategy `auto`: lengths as shares of the frame, the side of the pictures that the network was trained at. The
 # figures are those at which portraits came out best, by eye and by error in the hole.
@@ -38,15 +38,13 @@ class Look:
 
     view: View
     twice: bool = False
-    face: TurnedView | None = None
-    """`view`, where it shows a face in its canonical frame: it is looked at again once it is drawn."""
     elsewhere: bool = False
     """Whether no face is there, and a network that learned other things completes it."""
 
     @property
     def runs(self) -> int:
         """Most runs of the network over the view's canvas."""
-        return 1 + self.twice + (AGAIN if self.face else 0)
+        return 1 + self.twice + (AGAIN if isinstance(self.view, TurnedView) else 0)
 
 
 def plan_looks(
@@ -81,7 +79,7 @@ def plan_looks(
             else:
                 apart.append((other, other_pose))
         waiting = apart
-        plan.append((box, Look(view, face=view) if view else choose_look(mask, box, strategy, frame)))
+        plan.append((box, Look(view) if view else choose_look(mask, box, strategy, frame)))
     return plan
 
 
