@@ -38,7 +38,8 @@ class GlcicOptions(Options):
     )
     compiled: bool = Field(
         default=False,
-        description="Fuse the completion network's layers (torch.compile): a third faster on a GPU, after 20 seconds.",
+        description="Fuse the completion network's layers: a third faster on a GPU, after 20 seconds. Needs a C "
+        "compiler, without which the run goes on as it is.",
     )
     name: str = Field(default="glcic", pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Model name, for the card.")
     validation_pictures: int = Field(default=128, ge=1, description="Held-out pictures measured each time.")
@@ -113,8 +114,8 @@ PRESETS: dict[str, GlcicOptions] = {
         move_scale=(0.75, 1.35),
         move_shift=0.15,
     ),
-    # What the shipped faces were trained by, in four minutes on an H100. After some 3,000 joint steps the discriminators
-    # win, and what is drawn gets worse; `models.glcic.mix` says what to do with the two halves.
+    # What the shipped faces were trained by, in four minutes on an H100. After some 3,000 joint steps the
+    # discriminators win, and what is drawn gets worse; `models.glcic.mix` says what to do with the two halves.
     "gpu": GlcicOptions(
         batch_size=64,
         precision="auto",

@@ -98,6 +98,9 @@ class GlcicRecipe(loop.Recipe[Batch]):
         self.optimiser = _optimiser(self.network, options, options.lr)
         self.average = Average(self.network, options.ema) if options.ema else None
         if options.compiled:
+            torch._dynamo.config.suppress_errors = (
+                True  # what cannot be compiled, for want of a compiler say, runs as it is
+            )
             self.network.compile()
         self._stage = -1
         self.discriminator: ContextDiscriminator | None = None

@@ -69,6 +69,10 @@ def advance(trained: GlcicRecipe, steps: range) -> list[loop.Figures]:
     return [trained.step(step, trained.batch(step)) for step in steps]
 
 
+def snapshot(network: torch.nn.Module) -> Tensor:
+    return torch.cat([value.detach().double().flatten() for value in network.state_dict().values()])
+
+
 class Interrupted(GlcicRecipe):
     """Gets SIGTERM in the joint phase of the first stage, so that it goes on at the next size."""
 
@@ -112,9 +116,6 @@ def test_each_phase_changes_what_it_should(pictures: Pictures) -> None:
     assert [trained.place(step).phase for step in range(7)] == [
         "completion", "completion", "discriminator", "joint", "completion", "joint", "joint",
     ]  # fmt: skip
-
-    def snapshot(network: torch.nn.Module) -> Tensor:
-        return torch.cat([value.detach().double().flatten() for value in network.state_dict().values()])
 
     advance(trained, range(2))
     before = snapshot(trained.network)
@@ -178,6 +179,18 @@ def test_processes_make_the_batches_that_threads_make(pictures: Pictures, worker
         assert torch.equal(batch.holes, expected.holes)
         assert [tuple(corner) for corner in batch.corners] == list(expected.corners)
         assert [tuple(corner) for corner in batch.real_corners] == list(expected.real_corners)
+
+
+def test_without_a_compiler_a_run_goes_on_uncompiled(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`compiled` is a matter of speed alone: where nothing can be compiled the steps are those of any other run."""
+    import torch._inductor.config as inductor
+
+    monkeypatch.setattr(inductor.cpp, "cxx", ("/no/such/compiler",))
+    with torch._dynamo.config.patch(suppress_errors=False):  # put back as it was, whatever the recipe does to it
+        plain, compiled = (recipe(pictures, with_overrides(TINY, {"compiled": way})) for way in (False, True))
+        advance(plain, range(3))
+        advance(compiled, range(3))
+    assert torch.equal(snapshot(plain.network), snapshot(compiled.network))
 
 
 @pytest.mark.cuda
