@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from models.glcic.align import FindFaces
-from models.glcic.blend import Blend, add_detail, blend, calm
+from models.glcic.blend import Blend, add_detail, blend, calm, sharpen
 from models.glcic.face_view import TurnedView, view_again
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, View
 from models.glcic.network import MARGIN
@@ -28,8 +28,8 @@ Progress = Callable[[int, int], None]
 """Called with the number of finished network runs and of all of them."""
 
 BlendChoice = Literal["auto"] | Blend
-"""auto: `feather` for a network that knows faces, and what colours they have; for any other `poisson`,
-contrasts kept within those around (`models.glcic.blend.calm`), and detail borrowed from the rest of the photograph
+"""auto: `feather` for a network that knows faces, and what colours they have, sharpened where it is enlarged
+(`models.glcic.blend.sharpen`); for any other `poisson`, contrasts kept within those around (`models.glcic.blend.calm`), and detail borrowed from the rest of the photograph
 (`models.glcic.texture`)."""
 
 TILE = 512
@@ -193,8 +193,8 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
         how = _chosen_blend(task.blend, chosen)
         joined = blend(canvas, hole, drawn, how)
         corrected = task.blend == "auto" and chosen.find_faces is None
-        if corrected:
-            joined = calm(canvas, hole, joined)
+        if task.blend == "auto":
+            joined = calm(canvas, hole, joined) if corrected else sharpen(joined, view.scale)
         _put_back(result, mask, box, view, joined, how, borrows=corrected)
     return Completed(result, tuple(drew))
 

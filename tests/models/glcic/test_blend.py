@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.glcic.blend import Blend, add_detail, blend, calm, membrane
+from models.glcic.blend import Blend, add_detail, blend, calm, membrane, sharpen
 from models.glcic.geometry import Canvas, Mask
 
 BLENDS: tuple[Blend, ...] = get_args(Blend)
@@ -93,6 +93,18 @@ def test_an_enlarged_picture_gets_the_grain_of_its_surroundings() -> None:
     grainy = add_detail(rough, box(), even(0.5), reach=4)
     assert 0.02 < float(grainy[box()].std()) < 0.06
     assert float(grainy[28:36, 28:36].mean()) == pytest.approx(0.5, abs=0.02)
+
+
+def test_only_what_is_enlarged_is_sharpened() -> None:
+    """An edge becomes steeper, the more so the more it is enlarged; an even canvas, and one at its own scale, stay."""
+    edge = even(0.3)
+    edge[:, 32:] = 0.6
+    steps = [float(np.ptp(sharpen(edge, scale))) for scale in (1.0, 0.7, 0.3)]
+    assert steps[0] == pytest.approx(0.3)
+    assert steps[0] < steps[1] < steps[2] < 0.6
+    np.testing.assert_allclose(sharpen(edge, 2.0), edge, atol=1e-6)
+    np.testing.assert_allclose(sharpen(even(0.4), 0.2), even(0.4), atol=1e-6)
+    assert sharpen(even(1.0), 0.2).max() <= 1
 
 
 def test_a_plain_wall_gets_no_stain() -> None:
