@@ -21,6 +21,7 @@ from models.glcic.blend import Blend, add_detail, blend, calm, sharpen
 from models.glcic.face_view import TurnedView, view_again
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, View
 from models.glcic.network import MARGIN
+from models.glcic.symmetry import lend_other_side
 from models.glcic.texture import borrow_detail, context
 from models.glcic.views import AGAIN, Look, Strategy, plan_looks
 
@@ -29,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 BlendChoice = Literal["auto"] | Blend
 """auto: `feather` for a network that knows faces, and what colours they have, sharpened where it is enlarged
-(`models.glcic.blend.sharpen`); for any other `poisson`, contrasts kept within those around
+(`models.glcic.blend.sharpen`), with what the other side of a face lends (`models.glcic.symmetry`); for any other `poisson`, contrasts kept within those around
 (`models.glcic.blend.calm`), and detail borrowed from the rest of the photograph (`models.glcic.texture`)."""
 
 TILE = 512
@@ -196,6 +197,12 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
         if task.blend == "auto":
             joined = calm(canvas, hole, joined) if corrected else sharpen(joined, view.scale)
         _put_back(result, mask, box, view, joined, how, borrows=corrected)
+        if task.blend == "auto" and isinstance(view, TurnedView):
+            part = box.grown(1, (mask.shape[0], mask.shape[1]))
+            drawn = result[part.slices] * np.float32(1 / 255)
+            lent = lend_other_side(image, mask, drawn, part, view, joined, hole)
+            inside = mask[part.slices]
+            result[part.slices][inside] = np.rint(np.clip(lent[inside], 0, 1) * 255).astype(np.uint8)
     return Completed(result, tuple(drew))
 
 

@@ -104,6 +104,12 @@ class TurnedView:
         inverse = cv2.invertAffineTransform(self._matrix - [[0, 0, box.left], [0, 0, box.top]])
         return _sample(canvas, to_canvas @ inverse, (box.height, box.width), cv2.INTER_CUBIC)
 
+    def shown(self, part: Mask, at: Box) -> Mask:
+        """Which pixels of the canvas show the pixels `part` of the picture's part `at`."""
+        height, width = self.canvas_size
+        matrix = self._matrix - [[0, 0, at.left], [0, 0, at.top]]
+        return _sample(part.astype(np.float32), matrix, (height, width), border=cv2.BORDER_CONSTANT)[..., 0] > 0
+
     @property
     def _matrix(self) -> npt.NDArray[np.float64]:
         turn, shift = self.turn, self.shift
@@ -122,7 +128,11 @@ class TurnedView:
 
 
 def _sample(
-    picture: npt.NDArray[np.float32], matrix: Any, size: tuple[int, int], interpolation: int = cv2.INTER_LINEAR
+    picture: npt.NDArray[np.float32],
+    matrix: Any,
+    size: tuple[int, int],
+    interpolation: int = cv2.INTER_LINEAR,
+    border: int = cv2.BORDER_REFLECT_101,
 ) -> Canvas:
     """(height, width) `size` samples of `picture`; `matrix` takes their points to its points.
 
@@ -134,6 +144,6 @@ def _sample(
         np.column_stack([matrix[:, :2], shift]),
         (size[1], size[0]),
         flags=interpolation | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REFLECT_101,
+        borderMode=border,
     )
-    return np.asarray(out, np.float32)
+    return np.asarray(out, np.float32).reshape(size[0], size[1], -1)
