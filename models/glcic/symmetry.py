@@ -15,7 +15,7 @@ from models.glcic.blend import blend
 from models.glcic.face_view import TurnedView
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, bounding_box
 
-_REACH = 5  # pixels of the canvas: two sides that stand as far apart as this are not the same thing
+_REACH = 6  # pixels of the canvas: two sides that stand as far apart as this are not the same thing
 _AROUND = 8  # pixels of the canvas around the hole that have to look alike, too
 _SOFT = 1.5  # of the canvas: what is finer, the network does not draw well enough to be compared
 _ALIKE = 0.45  # correlation, of portraits' eyes: 0.46 to 0.94 where the other one fits, 0.3 where it does not
@@ -58,14 +58,15 @@ def _counterpart(grey: Canvas, hole: Mask, part: Mask) -> complex | None:
         return None
     place = place.grown(_AROUND, (hole.shape[0], hole.shape[1]))
     target, needed = grey[place.slices], part[place.slices]
+    hidden = cv2.dilate(hole.astype(np.uint8), np.ones((5, 5), np.uint8))[:, ::-1] > 0
     best, shift = _ALIKE, None
     for y, x in product(range(-_REACH, _REACH + 1), repeat=2):
         rows, columns = slice(place.top + y, place.bottom + y), slice(place.left + x, place.right + x)
         if min(rows.start, columns.start) < 0 or rows.stop > hole.shape[0] or columns.stop > hole.shape[1]:
             continue
-        seen = ~hole[:, ::-1][rows, columns]
-        if not seen[needed].all():
+        if hidden[rows, columns][needed].any():
             continue
+        seen = ~hole[:, ::-1][rows, columns]
         score = float(np.corrcoef(target[seen], grey[:, ::-1][rows, columns][seen])[0, 1]) - _NEARER * abs(x + 1j * y)
         if score > best:
             best, shift = score, complex(x, y)
