@@ -18,7 +18,7 @@ from models.glcic.geometry import Box, Canvas, Mask, Pixels, bounding_box
 _REACH = 6  # pixels of the canvas: two sides that stand as far apart as this are not the same thing
 _AROUND = 8  # pixels of the canvas around the hole that have to look alike, too
 _SOFT = 1.5  # of the canvas: what is finer, the network does not draw well enough to be compared
-_ALIKE = 0.45  # correlation, of portraits' eyes: 0.46 to 0.94 where the other one fits, 0.3 where it does not
+_ALIKE = 0.4  # correlation, of portraits' eyes: 0.46 to 0.94 where the other one fits, 0.3 where it does not
 _NEARER = 0.01  # of correlation, that a pixel of distance has to gain
 _ENLARGED = 0.75  # scale of the view, above which the network's own pixels are fine enough
 _MOST_PARTS = 8  # of a hole: scattered pixels have no counterpart worth looking for
