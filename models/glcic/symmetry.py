@@ -67,10 +67,18 @@ def _counterpart(grey: Canvas, hole: Mask, part: Mask) -> complex | None:
         if hidden[rows, columns][needed].any():
             continue
         seen = ~hole[:, ::-1][rows, columns]
-        score = float(np.corrcoef(target[seen], grey[:, ::-1][rows, columns][seen])[0, 1]) - _NEARER * abs(x + 1j * y)
+        alike = _correlation(target[seen], grey[:, ::-1][rows, columns][seen])
+        score = alike - _NEARER * abs(complex(x, y))
         if score > best:
             best, shift = score, complex(x, y)
     return shift if shift is None or max(abs(shift.real), abs(shift.imag)) < _REACH else None
+
+
+def _correlation(one: Canvas, other: Canvas) -> float:
+    """Of two arrays of one dimension; 0 where one of them is even."""
+    one, other = one - one.mean(), other - other.mean()
+    power = float(np.sqrt((one @ one) * (other @ other)))
+    return float(one @ other) / power if power > 1e-6 else 0.0
 
 
 def _mirrored(picture: Pixels, mask: Mask, part: Mask, at: Box, view: TurnedView, shift: complex) -> Canvas | None:
