@@ -157,11 +157,14 @@ class _Run:
         self._pace: deque[tuple[float, int]] = deque(maxlen=20)
 
     def run(self, resume: bool) -> Outcome:
-        self._begin(resume)
+        with _stop_signals() as stop:
+            self._begin(resume)
+            return self._train(stop)
+
+    def _train(self, stop: Sequence[str]) -> Outcome:
         recipe, options = self._recipe, self._options
         saved_at = time.monotonic()
         with (
-            _stop_signals() as stop,
             _prefetch(recipe.batch, range(self._step, recipe.steps), options.data_threads, self._device) as batches,
         ):
             self._pace.append((time.monotonic(), self._images))
