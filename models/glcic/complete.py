@@ -199,11 +199,7 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
             joined = calm(canvas, hole, joined) if corrected else sharpen(joined, view.scale)
         _put_back(result, mask, box, view, joined, how, borrows=corrected)
         if task.blend == "auto" and isinstance(view, TurnedView):
-            part = box.grown(1, (mask.shape[0], mask.shape[1]))
-            drawn = result[part.slices] * np.float32(1 / 255)
-            lent = lend_other_side(image, mask, drawn, part, view, joined, hole)
-            inside = mask[part.slices]
-            result[part.slices][inside] = np.rint(np.clip(lent[inside], 0, 1) * 255).astype(np.uint8)
+            _lend(result, image, mask, box, view, joined, hole)
     return Completed(result, tuple(drew))
 
 
@@ -285,6 +281,15 @@ def _put_back(result: Pixels, mask: Mask, box: Box, view: View, joined: Canvas, 
     inside = np.zeros_like(hole)
     inside[box.within(around).slices] = mask[box.slices]
     result[around.slices][inside] = np.rint(np.clip(patch[inside], 0, 1) * 255).astype(np.uint8)
+
+
+def _lend(result: Pixels, image: Pixels, mask: Mask, box: Box, view: TurnedView, joined: Canvas, hole: Mask) -> None:
+    """Write over what was drawn of a face in the holes in `box` what its other side lends."""
+    around = box.grown(1, (mask.shape[0], mask.shape[1]))
+    drawn = result[around.slices] * np.float32(1 / 255)
+    lent = lend_other_side(image, mask, drawn, around, view, joined, hole)
+    inside = mask[around.slices]
+    result[around.slices][inside] = np.rint(np.clip(lent[inside], 0, 1) * 255).astype(np.uint8)
 
 
 def _tiles(size: tuple[int, int]) -> list[Box]:

@@ -164,9 +164,8 @@ class _Run:
     def _train(self, stop: Sequence[str]) -> Outcome:
         recipe, options = self._recipe, self._options
         saved_at = time.monotonic()
-        with (
-            _prefetch(recipe.batch, range(self._step, recipe.steps), options.data_threads, self._device) as batches,
-        ):
+        steps = range(self._step, recipe.steps)
+        with _prefetch(recipe.batch, steps, options.data_threads, self._device) as batches:
             self._pace.append((time.monotonic(), self._images))
             before = time.monotonic()
             while self._step < recipe.steps:
