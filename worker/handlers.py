@@ -2,8 +2,10 @@
 
 import io
 import logging
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
@@ -32,43 +34,78 @@ from worker.images import (
     unpack_mask,
     with_completed,
 )
+from worker.logs import bound
 from worker.networks import Networks
 from worker.png import PngBegun
 from worker.storage import MissingObjectError, Storage, StorageUnavailableError
-from worker.work import Work
+from worker.work import Work, trace_id
 
 NPY: Final = "application/x-npy"
 """Media type of stored samples: an array (n, H, W, C) uint8 as numpy writes it."""
 
+_ABREAST: Final = 2
+"""Pictures at once on a CPU: more would not be faster, and would need more memory."""
+
+_TAKING_SECONDS: Final = 1.0
+"""For so long pictures are taken along; then it is anybody's turn."""
+
 _log = logging.getLogger(__name__)
+
+More = Callable[[int], list[Work]]
+"""Takes up to so many more jobs of the same kind that wait."""
 
 
 class Handler(Protocol):
     """What is done for one kind of job."""
 
-    def batch_limit(self, work: Work) -> int:
-        """How many jobs of this kind it gains by running together with `work`, itself included."""
-        ...
-
-    def run(self, works: Sequence[Work]) -> None:
-        """Settle all of `works`; one that fails does so alone."""
+    def run(self, work: Work, more: More) -> None:
+        """Settle `work`, and what it takes along by `more`; one that fails does so alone."""
         ...
 
 
 class Completion:
-    """`inpaint`: complete pictures, several at once where the device gains by it."""
+    """`inpaint`: complete pictures, several at once: in one batch where the device gains by it, else side by side."""
 
     def __init__(self, networks: Networks, storage: Storage, most_pixels: int) -> None:
         self._networks = networks
         self._storage = storage
         self._most_pixels = most_pixels
+        self._taking = threading.Lock()
 
-    def batch_limit(self, work: Work) -> int:
+    def run(self, work: Work, more: More) -> None:
         with settling_failures(work):
-            return self._networks.engine(_inpaint_request(work).model).batch_limit
-        return 1
+            limit = self._networks.engine(_inpaint_request(work).model).batch_limit
+        if work.settled:
+            return
+        if limit > 1:
+            works = [work, *more(limit - 1)]
+            for each in works:
+                each.batch = len(works)
+            self._run_batch(works)
+        elif beside := more(_ABREAST - 1):
+            self._run_abreast([work, *beside], more)
+        else:
+            self._run_batch([work])
 
-    def run(self, works: Sequence[Work]) -> None:
+    def _run_abreast(self, works: Sequence[Work], more: More) -> None:
+        """Two pictures side by side, each with a network run of its own, and what follows them (decision 39)."""
+        until = time.monotonic() + _TAKING_SECONDS
+        # Threads that are gone afterwards: where more wait for work than there are cores, libgomp has none of them spin,
+        # and a picture alone would take a fifth longer.
+        with ThreadPoolExecutor(len(works), "lane") as lanes:
+            ends = [lanes.submit(self._run_lane, work, len(works), more, until) for work in works]
+            for end in ends:
+                end.result()
+
+    def _run_lane(self, work: Work | None, beside: int, more: More, until: float) -> None:
+        while work is not None:
+            work.batch = beside
+            with bound(job=work.job.id, trace=trace_id(work.job)):
+                self._run_batch([work])
+            with self._taking:
+                work = next(iter(more(1) if time.monotonic() < until else ()), None)
+
+    def _run_batch(self, works: Sequence[Work]) -> None:
         group: list[_Picture] = []
         for work in works:
             with settling_failures(work):
@@ -183,13 +220,9 @@ class Sampling:
         self._networks = networks
         self._storage = storage
 
-    def batch_limit(self, work: Work) -> int:  # noqa: ARG002 - a request is a batch already
-        return 1
-
-    def run(self, works: Sequence[Work]) -> None:
-        for work in works:
-            with settling_failures(work):
-                self._draw(work)
+    def run(self, work: Work, more: More) -> None:  # noqa: ARG002 - a request is a batch already
+        with settling_failures(work):
+            self._draw(work)
 
     def _draw(self, work: Work) -> None:
         request = cast(SampleRequest, work.job.request)

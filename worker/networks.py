@@ -2,6 +2,7 @@
 
 import logging
 from collections import OrderedDict
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -22,13 +23,14 @@ _log = logging.getLogger(__name__)
 
 
 class Networks:
-    """Loads on first use and keeps the eight used last. For one thread, except `loaded` and `memory_bytes`."""
+    """Loads on first use and keeps the eight used last."""
 
     def __init__(self, catalog: Catalog, device: str = "auto", threads: int | None = None) -> None:
         prepare_process(threads)
         self.device = choose_device(device)
         self._catalog = catalog
         self._networks: OrderedDict[str, CompletionEngine | nn.Module] = OrderedDict()
+        self._lock = Lock()
 
     def engine(self, reference: str) -> CompletionEngine:
         """A completion network. Raises UnknownModelError, WeightsError."""
@@ -59,18 +61,19 @@ class Networks:
 
     def loaded(self) -> list[str]:
         """`NAME@VERSION` of what is in memory."""
-        return list(self._networks)
+        return list(self._networks)  # without the lock: to load takes seconds, and the heartbeat asks
 
     def memory_bytes(self) -> int:
         """What this process holds of the GPU's memory; 0 on a CPU."""
         return torch.cuda.memory_reserved(self.device) if self.device.type == "cuda" else 0
 
     def _get(self, reference: str) -> CompletionEngine | nn.Module:
-        if reference not in self._networks:
-            card = self._catalog.get(reference)
-            open_network = open_engine if card.family == "glcic" else load
-            self._networks[reference] = open_network(self._catalog, card, self.device)
-        self._networks.move_to_end(reference)
-        while len(self._networks) > _KEPT:
-            self._networks.popitem(last=False)
-        return self._networks[reference]
+        with self._lock:
+            if reference not in self._networks:
+                card = self._catalog.get(reference)
+                open_network = open_engine if card.family == "glcic" else load
+                self._networks[reference] = open_network(self._catalog, card, self.device)
+            self._networks.move_to_end(reference)
+            while len(self._networks) > _KEPT:
+                self._networks.popitem(last=False)
+            return self._networks[reference]

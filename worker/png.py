@@ -12,6 +12,7 @@ import struct
 import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 
 import numpy as np
@@ -44,8 +45,9 @@ class PngBegun:
 
     def finish(self, pixels: np.ndarray) -> bytes:
         """The bytes that `encode_png` gives for `pixels`, which is the picture as it was but for the unknown rows."""
-        # What has not been begun by now is not left to a thread that gives way to everybody.
-        return _encode(pixels, {span: strip for span, strip in self._strips.items() if not strip.cancel()})
+        # What is not done by now is not left to a thread that gives way to everybody.
+        done = {span: strip for span, strip in self._strips.items() if not strip.cancel() and strip.done()}
+        return _encode(pixels, done)
 
 
 Span = tuple[int, int]
@@ -94,9 +96,13 @@ def _background() -> ThreadPoolExecutor:
 
 
 def _give_way() -> None:
-    """Have this thread run when no other wants to (Linux; elsewhere it is a thread like others)."""
+    """Have this thread run when no other wants to, where the system can (Linux).
+
+    Niceness does not do: a nice thread keeps its core to the end of its slice, and the network's other threads wait.
+    """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        with suppress(OSError):  # a sandbox may forbid it
+            os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
 
 
 def _deflate(rows: np.ndarray, top: int, bottom: int) -> Strip:

@@ -1,6 +1,6 @@
 """One worker process: what it holds from its start to its end, and how it runs a job.
 
-    message -> lease of who is next -> more of the same kind, if the device gains by it -> handler -> settled
+    message -> lease of who is next -> handler, which takes more of the same kind along if that gains -> settled
 
 Torch is imported by `load`, not by this module.
 """
@@ -10,7 +10,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -27,7 +26,7 @@ from worker.storage import StorageUnavailableError
 from worker.work import Work, trace_id
 
 if TYPE_CHECKING:
-    from worker.handlers import Handler
+    from worker.handlers import Handler, More
     from worker.networks import Networks
 
 STOP_SIGNAL: Final = signal.SIGUSR2
@@ -90,13 +89,18 @@ class Runtime:
 
     def _run(self, lease: Lease) -> None:
         works = [self._work(lease)]
-        handler = self._handlers[lease.job.request.kind]
+        kind = lease.job.request.kind
+
+        def more(limit: int) -> list[Work]:
+            left = min(limit, self._settings.batch_limit - len(works))
+            if lease.attempt > 1 or left < 1 or self._stopping.is_set():
+                return []  # a job that lost a worker runs alone
+            taken = [self._work(other) for other in self._ledger.lease_waiting(kind, left, self._worker)]
+            works.extend(taken)
+            return taken
+
         try:
-            if lease.attempt == 1:
-                works += self._waiting(lease, min(handler.batch_limit(works[0]), self._settings.batch_limit) - 1)
-            for work in works:
-                work.batch = len(works)
-            handler.run([work for work in works if not work.settled])
+            self._handlers[kind].run(works[0], more)
         except SoftTimeLimitExceeded:
             _settle_late(works)
         except OUTAGES as error:
@@ -114,12 +118,6 @@ class Runtime:
         finally:
             for work in works:
                 work.release()
-
-    def _waiting(self, lease: Lease, limit: int) -> list[Work]:
-        if limit < 1:
-            return []
-        more = self._ledger.lease_waiting(lease.job.request.kind, limit, self._worker)
-        return [self._work(other) for other in more]
 
     def _work(self, lease: Lease) -> Work:
         return Work(lease, self._ledger, self._quick_ledger, self._storage, self._heartbeat, self._stopping)
@@ -143,14 +141,10 @@ class _Training:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
 
-    def batch_limit(self, work: Work) -> int:  # noqa: ARG002 - one run has the whole device
-        return 1
-
-    def run(self, works: Sequence[Work]) -> None:
+    def run(self, work: Work, more: "More") -> None:  # noqa: ARG002 - one run has the whole device
         from worker.training import run
 
-        for work in works:
-            run(work, self._settings)
+        run(work, self._settings)
 
 
 def _settle_late(works: list[Work]) -> None:

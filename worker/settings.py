@@ -33,7 +33,7 @@ class WorkerSettings(BaseSettings):
     threads: int | None = Field(default=None, ge=1, description="CPU threads of one worker; torch's choice if unset.")
     max_pixels: int = Field(default=25_000_000, ge=1, description="Largest picture accepted, width x height.")
     queue_limit: int = Field(default=256, ge=1, description="Waiting jobs per queue before the API answers 429.")
-    batch_limit: int = Field(default=16, ge=1, description="Most waiting jobs that a worker takes at once.")
+    batch_limit: int = Field(default=16, ge=1, description="Most waiting jobs that a worker takes in one go.")
     datasets: dict[str, Path] = Field(
         default_factory=dict, description='What can be trained on, as JSON: `{"celeba": "/data/celeba"}`.'
     )

@@ -1,6 +1,7 @@
 """The engine computes what the network computes, only faster."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import pytest
@@ -89,6 +90,21 @@ def test_a_batch_is_completed_wherever_its_holes_are() -> None:
         expected = composite(network(image, mask), image, mask)
     assert float((engine(image, mask) - expected).abs().max()) < 1e-4
     assert torch.equal(engine(image[2:], mask[2:]), image[2:])
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_two_pictures_at_once_come_out_as_each_does_alone(precision: torch.dtype) -> None:
+    """Byte for byte: a worker may complete them side by side, each in a thread."""
+    engine = CompletionEngine(make_network(), CPU, precision=precision)
+    pictures = []
+    for side in (36, 48, 52, 64):
+        image, mask = torch.rand(1, 3, side, side), torch.zeros(1, 1, side, side)
+        mask[..., side // 4 : side // 2, side // 4 : side // 2] = 1
+        pictures.append((image, mask))
+    alone = [engine(*picture) for picture in pictures]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda picture: engine(*picture), pictures * 2))
+    assert all(torch.equal(out, expected) for out, expected in zip(together, alone * 2, strict=True))
 
 
 def test_the_network_itself_is_left_as_it_was() -> None:

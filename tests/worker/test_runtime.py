@@ -183,6 +183,83 @@ def test_waiting_jobs_run_together(runtime: Runtime, send: Callable[..., Job], l
     assert engine.batches == [4, 2]
 
 
+@pytest.fixture
+def abreast(engine: Engine) -> Engine:
+    """An engine that gains nothing by batches, as on a CPU."""
+    engine.batch_limit = 1
+    return engine
+
+
+def test_two_pictures_are_completed_side_by_side(
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, abreast: Engine
+) -> None:
+    """On a CPU both are in their networks at the same time, and who ends first takes the next one along."""
+    both, numbers = threading.Barrier(2), iter(range(5))
+
+    def meet(_: int) -> None:
+        if next(numbers) < 4:
+            both.wait(10)
+
+    abreast.before = meet
+    for number in range(5):
+        send(f"j{number}")
+    runtime.run("j0")
+    assert abreast.batches == [1] * 5
+    assert [ledger.get(f"j{number}").state for number in range(5)] == [JobState.SUCCEEDED] * 5
+    assert ledger.totals()["batch", "inpaint", "sum"] == 5 * 2
+
+
+def test_what_happens_to_one_picture_does_not_happen_to_the_one_beside_it(
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, abreast: Engine
+) -> None:
+    """One is gone, one crashes, two are well: each ends as it would alone."""
+    lock, crashed = threading.Lock(), []
+
+    def crash_once(_: int) -> None:
+        with lock:
+            if not crashed:
+                crashed.append(True)
+                raise RuntimeError
+
+    send("gone", stored=False)
+    for name in ("a", "b", "c"):
+        send(name)
+    abreast.before = crash_once
+    runtime.run("gone")
+    assert ledger.get("gone").state is JobState.FAILED
+    assert sorted(ledger.get(name).state.value for name in "abc") == ["failed", "succeeded", "succeeded"]
+
+
+def test_a_storage_that_takes_nothing_costs_neither_of_two_pictures(
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, abreast: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both wait again, and no attempt is counted."""
+    monkeypatch.setattr("worker.runtime._STORAGE_SECONDS", 0.0)
+
+    def refuse(*_: object) -> None:
+        raise StorageUnavailableError("No space left on device")
+
+    monkeypatch.setattr(runtime._storage, "put", refuse)
+    for name in "ab":
+        send(name)
+    runtime.run("a")
+    assert [(ledger.get(name).state, ledger.get(name).attempts) for name in "ab"] == [(JobState.QUEUED, 0)] * 2
+
+
+def test_a_job_that_lost_a_worker_runs_alone(
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, abreast: Engine
+) -> None:
+    """It may be what killed the worker: nothing is taken along that would be lost with it."""
+    for name in "ab":
+        send(name)
+    assert ledger.lease("a", "dead:1") is not None
+    ledger.bury("dead", [])
+    runtime.run("b")
+    assert ledger.get("a").state is JobState.SUCCEEDED
+    assert ledger.get("b").state is JobState.QUEUED
+    assert abreast.batches == [1]
+
+
 def test_owners_share_what_runs(runtime: Runtime, send: Callable[..., Job], ledger: Ledger, engine: Engine) -> None:
     """A message runs who is next, not the job it was sent for: one picture is among the first that run, though
     somebody else's were all sent before, and each message is worth its jobs."""
