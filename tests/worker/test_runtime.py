@@ -230,8 +230,9 @@ def test_what_happens_to_one_picture_does_not_happen_to_the_one_beside_it(
     assert sorted(ledger.get(name).state.value for name in "abc") == ["failed", "succeeded", "succeeded"]
 
 
+@pytest.mark.usefixtures("abreast")
 def test_a_storage_that_takes_nothing_costs_neither_of_two_pictures(
-    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, abreast: Engine, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both wait again, and no attempt is counted."""
     monkeypatch.setattr("worker.runtime._STORAGE_SECONDS", 0.0)
