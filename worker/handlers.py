@@ -90,8 +90,8 @@ class Completion:
     def _run_abreast(self, works: Sequence[Work], more: More) -> None:
         """Two pictures side by side, each with a network run of its own, and what follows them (decision 39)."""
         until = time.monotonic() + _TAKING_SECONDS
-        # Threads that are gone afterwards: where there are more than cores, libgomp has none of them spin, and a picture
-        # alone would take a fifth longer.
+        # Threads that are gone afterwards: where there are more than cores, libgomp has none of them spin, and a
+        # picture alone would take a fifth longer.
         with ThreadPoolExecutor(len(works), "lane") as lanes:
             ends = [lanes.submit(self._run_lane, work, len(works), more, until) for work in works]
             for end in ends:
