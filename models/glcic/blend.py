@@ -26,6 +26,8 @@ _MOST_GRAIN = 2.5  # times the median strength around the hole
 _CALM = 1.5  # times the standard deviation of the colours around
 _SHARPER = 1.5  # strength of the unsharp mask where a canvas is enlarged without end; for portraits about 1
 _NEARBY = 0.6  # of a hole's greatest depth: how far around a pixel of the edge is looked
+_NEXT_DOOR = 5  # side of the square around a pixel in which its known neighbours are counted
+_TRUST, _MOST_TRUST = 1.35, 0.75  # in those neighbours, by their share: measured at 10, 50 and 90 % scattered pixels
 _CROSS = np.array([[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]], np.float32)
 _SWEEPS = 10  # per level; each level starts from the solution of the next coarser one
 _FADE, _LEAST_FADE = 0.5, 6  # how far feathering reaches: share of the hole's greatest depth, but at least pixels
@@ -107,6 +109,19 @@ def _calmed(known: Canvas, hole: Mask, completed: Canvas, side: int) -> Canvas:
     smooth = membrane(known, edge, hole)
     most = _CALM * membrane(spread, edge, hole) + 1e-3
     return _select(hole, _floats(smooth + most * np.tanh((completed - smooth) / most)), known)
+
+
+def lean_on_neighbours(known: Canvas, hole: Mask, completed: Canvas) -> Canvas:
+    """`completed`, drawn towards what the pixels next door say: the more of them are known, the more.
+
+    Between single missing pixels, in scratches and at a hole's very edge the smoothest continuation of the surroundings
+    errs less than any network, and in other ways, so that the two together err less than each. Returns as `blend` does.
+    """
+    if hole.all() or not hole.any():
+        return _select(hole, completed, known)
+    share = _boxed((~hole).astype(np.float32), _NEXT_DOOR)
+    weight = np.minimum(_MOST_TRUST, _TRUST * share)
+    return _select(hole, completed + weight * (membrane(known, _edge(hole), hole) - completed), known)
 
 
 def membrane(values: Canvas, fixed: Mask, free: Mask) -> Canvas:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from models.glcic.align import FindFaces
-from models.glcic.blend import Blend, add_detail, blend, calm, sharpen
+from models.glcic.blend import Blend, add_detail, blend, calm, lean_on_neighbours, sharpen
 from models.glcic.face_view import TurnedView, view_again
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, View
 from models.glcic.network import MARGIN
@@ -197,7 +197,7 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
         corrected = task.blend == "auto" and chosen.find_faces is None
         if task.blend == "auto":
             joined = calm(canvas, hole, joined) if corrected else sharpen(joined, view.scale)
-        _put_back(result, mask, box, view, joined, how, borrows=corrected)
+        _put_back(result, mask, box, view, joined, how, borrows=corrected, leans=task.blend == "auto")
         if task.blend == "auto" and isinstance(view, TurnedView):
             _lend(result, image, mask, box, view, joined, hole)
     return Completed(result, tuple(drew))
@@ -265,10 +265,12 @@ def _run_network(canvas: Canvas, hole: Mask, engine: Engine, steps: _Steps) -> G
     return completed
 
 
-def _put_back(result: Pixels, mask: Mask, box: Box, view: View, joined: Canvas, how: Blend, *, borrows: bool) -> None:
+def _put_back(
+    result: Pixels, mask: Mask, box: Box, view: View, joined: Canvas, how: Blend, *, borrows: bool, leans: bool
+) -> None:
     """Write what `joined` shows of the holes in `box` into `result`."""
     size = (mask.shape[0], mask.shape[1])
-    around = box.grown(1, size)
+    around = box.grown(2, size)
     patch, hole = view.put_back(joined, around), mask[around.slices]
     if view.scale < 1 and how != "none":
         known = result[around.slices] * np.float32(1 / 255)
@@ -278,6 +280,8 @@ def _put_back(result: Pixels, mask: Mask, box: Box, view: View, joined: Canvas, 
         own = np.zeros((wide.height, wide.width), np.bool_)
         own[box.within(wide).slices] = mask[box.slices]
         patch = patch + borrow_detail(result[wide.slices], mask[wide.slices], own, patch, around.within(wide))
+    if leans:
+        patch = lean_on_neighbours(result[around.slices] * np.float32(1 / 255), hole, patch)
     inside = np.zeros_like(hole)
     inside[box.within(around).slices] = mask[box.slices]
     result[around.slices][inside] = np.rint(np.clip(patch[inside], 0, 1) * 255).astype(np.uint8)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.glcic.blend import Blend, add_detail, blend, calm, membrane, sharpen
+from models.glcic.blend import Blend, add_detail, blend, calm, lean_on_neighbours, membrane, sharpen
 from models.glcic.geometry import Canvas, Mask
 
 BLENDS: tuple[Blend, ...] = get_args(Blend)
@@ -28,7 +28,7 @@ def box(side: int = 64, first: int = 20, last: int = 44) -> Mask:
     st.integers(1, 50),
     st.integers(1, 50),
     st.integers(0, 100),
-    st.sampled_from([*BLENDS, "edge", "calm"]),
+    st.sampled_from([*BLENDS, "edge", "calm", "lean"]),
     st.integers(0, 2**32),
 )
 def test_outside_is_kept_and_nothing_forbidden_is_read(
@@ -44,7 +44,8 @@ def test_outside_is_kept_and_nothing_forbidden_is_read(
         joined = add_detail(known, hole, completed, 3)
     else:
         completed[~hole] = np.nan
-        joined = calm(known, hole, completed) if how == "calm" else blend(known, hole, completed, how)
+        others = {"calm": calm, "lean": lean_on_neighbours}
+        joined = others[how](known, hole, completed) if how in others else blend(known, hole, completed, how)
     assert joined.dtype == np.float32
     assert np.array_equal(joined[~hole], known[~hole])
     assert ((joined[hole] >= 0) & (joined[hole] <= 1)).all()
@@ -105,6 +106,27 @@ def test_only_what_is_enlarged_is_sharpened() -> None:
     np.testing.assert_allclose(sharpen(edge, 2.0), edge, atol=1e-6)
     np.testing.assert_allclose(sharpen(even(0.4), 0.2), even(0.4), atol=1e-6)
     assert sharpen(even(1.0), 0.2).max() <= 1
+
+
+def test_single_missing_pixels_are_mostly_their_neighbours() -> None:
+    """In a smooth picture most of the noise of what was drawn is gone, the more the more is known around."""
+    rows, columns = np.mgrid[:64, :64] / np.float32(64)
+    truth = np.stack([rows, columns, rows * columns], axis=2).astype(np.float32)
+    random = np.random.default_rng(2)
+    drawn = truth + random.normal(0, 0.05, truth.shape).astype(np.float32)
+    left = []
+    for share in (0.1, 0.5):
+        hole = random.random((64, 64)) < share
+        left.append(float(np.abs(lean_on_neighbours(truth, hole, drawn) - truth)[hole].mean() / 0.04))
+    assert left[0] < 0.35
+    assert left[0] < left[1] < 0.5
+
+
+def test_neighbours_have_no_say_in_the_middle_of_a_large_hole() -> None:
+    """Two pixels from the edge the network is left alone; at the edge it meets what is there."""
+    leaned = lean_on_neighbours(even(0.3), box(), even(0.7))
+    np.testing.assert_allclose(leaned[22:42, 22:42], 0.7, atol=1e-6)
+    assert (leaned[20, 22:42] < 0.5).all()
 
 
 def test_a_plain_wall_gets_no_stain() -> None:

@@ -208,7 +208,7 @@ def test_who_drew_is_told() -> None:
 
 def test_a_network_that_knows_no_faces_has_its_colours_corrected_all_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blend `auto` is `poisson`, calmed and with borrowed detail, for it, and `feather`, sharpened, for one that
-    knows them."""
+    knows them; both lean on what is next door."""
     faces, scenes = FakeEngine(image_size=64), FakeEngine(image_size=64)
     faces.find_faces = lambda _image, _mask, boxes: [None for _ in boxes]
     image = smooth_picture(200, 300)
@@ -218,6 +218,7 @@ def test_a_network_that_knows_no_faces_has_its_colours_corrected_all_over(monkey
     assert not np.array_equal(feather, poisson)
     assert not np.array_equal(complete(image, mask, scenes), poisson)
     assert not np.array_equal(complete(image, mask, faces), feather)
+    monkeypatch.setattr(module, "lean_on_neighbours", lambda _known, _hole, drawn: drawn)
     monkeypatch.setattr(module, "sharpen", lambda joined, _scale: joined)
     monkeypatch.setattr(module, "calm", lambda _known, _hole, joined: joined)
     monkeypatch.setattr(module, "borrow_detail", lambda _known, _unknown, _hole, drawn, _at: np.zeros_like(drawn))
