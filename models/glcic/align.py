@@ -39,6 +39,9 @@ FACE_CENTRE = 80 + 94j
 FACE_RADIUS = 60.0
 """The square of the canonical frame that fills a crop when the face is found: less than the frame, all of the face."""
 
+FACE_RADII = (44.0, 56.0)
+"""The ellipse of the canonical frame, around the same centre, that a face fills from hair to chin."""
+
 HEAD_CENTRE = 80 + 88j
 HEAD_RADII = (62.0, 80.0)
 """The ellipse of the canonical frame that a head fills, hair and neck included; in the corners is what is behind."""

@@ -194,12 +194,17 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
         view, canvas, hole, drawn = yield from _draw(image, mask, box, look, chosen, steps)
         how = _chosen_blend(task.blend, chosen)
         joined = blend(canvas, hole, drawn, how)
-        corrected = task.blend == "auto" and chosen.find_faces is None
-        if task.blend == "auto":
-            joined = calm(canvas, hole, joined) if corrected else sharpen(joined, view.scale)
-        _put_back(result, mask, box, view, joined, how, borrows=corrected, leans=task.blend == "auto")
-        if task.blend == "auto" and isinstance(view, TurnedView):
+        if task.blend != "auto":
+            _put_back(result, mask, box, view, joined, how)
+        elif chosen.find_faces is None:
+            joined = calm(canvas, hole, joined)
+            _put_back(result, mask, box, view, joined, how, leans=True, borrows=True)
+        elif isinstance(view, TurnedView):
+            joined = sharpen(joined, hole & view.face, view.scale)
+            _put_back(result, mask, box, view, joined, how, leans=True)
             _lend(result, image, mask, box, view, joined, hole)
+        else:
+            _put_back(result, mask, box, view, joined, how, leans=True)
     return Completed(result, tuple(drew))
 
 
@@ -266,9 +271,17 @@ def _run_network(canvas: Canvas, hole: Mask, engine: Engine, steps: _Steps) -> G
 
 
 def _put_back(
-    result: Pixels, mask: Mask, box: Box, view: View, joined: Canvas, how: Blend, *, borrows: bool, leans: bool
+    result: Pixels,
+    mask: Mask,
+    box: Box,
+    view: View,
+    joined: Canvas,
+    how: Blend,
+    *,
+    leans: bool = False,
+    borrows: bool = False,
 ) -> None:
-    """Write what `joined` shows of the holes in `box` into `result`."""
+    """Write what `joined` shows of the holes in `box` into `result`; leaning on what is next door, borrowing detail."""
     size = (mask.shape[0], mask.shape[1])
     around = box.grown(2, size)
     patch, hole = view.put_back(joined, around), mask[around.slices]

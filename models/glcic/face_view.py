@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.glcic.align import FRAME, FacePose, FindFaces
+from models.glcic.align import FACE_CENTRE, FACE_RADII, FRAME, FacePose, FindFaces
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, bounding_box
 from models.glcic.network import STRIDE
 
@@ -72,6 +72,15 @@ class TurnedView:
     def scale(self) -> float:
         """See `View.scale`."""
         return 1 / abs(self.turn)
+
+    @property
+    def face(self) -> Mask:
+        """(height, width) bool: the pixels of the canvas that show the face, without hair and what is behind."""
+        height, width = self.canvas_size
+        across = (np.arange(width) + 0.5) * FRAME / width - FACE_CENTRE.real
+        down = (np.arange(height) + 0.5) * FRAME / height - FACE_CENTRE.imag
+        inside: Mask = (across / FACE_RADII[0]) ** 2 + (down[:, None] / FACE_RADII[1]) ** 2 < 1
+        return inside
 
     def take(self, image: Pixels, mask: Mask) -> tuple[Canvas, Mask]:
         """See `View.take`."""

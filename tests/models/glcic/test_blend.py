@@ -96,16 +96,19 @@ def test_an_enlarged_picture_gets_the_grain_of_its_surroundings() -> None:
     assert float(grainy[28:36, 28:36].mean()) == pytest.approx(0.5, abs=0.02)
 
 
-def test_only_what_is_enlarged_is_sharpened() -> None:
-    """An edge becomes steeper, the more so the more it is enlarged; an even canvas, and one at its own scale, stay."""
-    edge = even(0.3)
+def test_only_what_is_drawn_and_enlarged_is_sharpened() -> None:
+    """An edge in a hole becomes steeper, the more so the more it is enlarged and the less of it is guessed; an even
+    canvas, one at its own scale, and what is known stay."""
+    edge, hole = even(0.3), box()
     edge[:, 32:] = 0.6
-    steps = [float(np.ptp(sharpen(edge, scale))) for scale in (1.0, 0.7, 0.3)]
+    steps = [float(np.ptp(sharpen(edge, hole, scale))) for scale in (1.0, 0.7, 0.3)]
     assert steps[0] == pytest.approx(0.3)
-    assert steps[0] < steps[1] < steps[2] < 0.6
-    np.testing.assert_allclose(sharpen(edge, 2.0), edge, atol=1e-6)
-    np.testing.assert_allclose(sharpen(even(0.4), 0.2), even(0.4), atol=1e-6)
-    assert sharpen(even(1.0), 0.2).max() <= 1
+    assert steps[0] < steps[1] < steps[2]
+    assert np.ptp(sharpen(edge, box(64, 2, 62), 0.3)) < steps[2]
+    assert np.array_equal(sharpen(edge, hole, 0.3)[~hole], edge[~hole])
+    np.testing.assert_allclose(sharpen(edge, hole, 2.0), edge, atol=1e-6)
+    np.testing.assert_allclose(sharpen(even(0.4), hole, 0.2), even(0.4), atol=1e-6)
+    assert sharpen(edge + 0.4, hole, 0.01).max() <= 1
 
 
 def test_single_missing_pixels_are_mostly_their_neighbours() -> None:

@@ -207,8 +207,8 @@ def test_who_drew_is_told() -> None:
 
 
 def test_a_network_that_knows_no_faces_has_its_colours_corrected_all_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blend `auto` is `poisson`, calmed and with borrowed detail, for it, and `feather`, sharpened, for one that
-    knows them; both lean on what is next door."""
+    """Blend `auto` is `poisson`, calmed and with borrowed detail, for it, and `feather` for one that knows them; both
+    lean on what is next door."""
     faces, scenes = FakeEngine(image_size=64), FakeEngine(image_size=64)
     faces.find_faces = lambda _image, _mask, boxes: [None for _ in boxes]
     image = smooth_picture(200, 300)
@@ -219,11 +219,31 @@ def test_a_network_that_knows_no_faces_has_its_colours_corrected_all_over(monkey
     assert not np.array_equal(complete(image, mask, scenes), poisson)
     assert not np.array_equal(complete(image, mask, faces), feather)
     monkeypatch.setattr(module, "lean_on_neighbours", lambda _known, _hole, drawn: drawn)
-    monkeypatch.setattr(module, "sharpen", lambda joined, _scale: joined)
     monkeypatch.setattr(module, "calm", lambda _known, _hole, joined: joined)
     monkeypatch.setattr(module, "borrow_detail", lambda _known, _unknown, _hole, drawn, _at: np.zeros_like(drawn))
     assert np.array_equal(complete(image, mask, scenes), poisson)
     assert np.array_equal(complete(image, mask, faces), feather)
+
+
+def test_what_is_drawn_of_a_face_is_sharpened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is enlarged, in the face alone: not what stands behind it."""
+    faces = FakeEngine(image_size=FRAME)
+    image = smooth_picture(1000, 1000)
+    mask = np.zeros(image.shape[:2], bool)
+    mask[540:740, 400:600] = mask[120:170, 850:900] = True
+    faces.find_faces = face_at(within=Box(100, 100, 900, 900))
+    seen: list[tuple[np.ndarray, float]] = []
+
+    def record(canvas: np.ndarray, hole: np.ndarray, scale: float) -> np.ndarray:
+        seen.append((hole, scale))
+        return canvas
+
+    monkeypatch.setattr(module, "sharpen", record)
+    complete(image, mask, faces)
+    ((hole, scale),) = seen
+    assert scale == 160 / 800
+    rows, columns = np.nonzero(hole)  # of a frame that begins at 100, 100, five pixels to one: between nose and mouth
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (88, 127, 60, 99)
 
 
 def test_outside_the_hole_a_completed_face_is_as_it_was() -> None:
