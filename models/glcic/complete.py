@@ -32,7 +32,7 @@ BlendChoice = Literal["auto"] | Blend
 """auto: `feather` for a network that knows faces, and what colours they have, sharpened where it is enlarged
 (`models.glcic.blend.sharpen`), with what a face's other side lends (`models.glcic.symmetry`); for any other `poisson`,
 contrasts kept within those around (`models.glcic.blend.calm`), and detail borrowed from the rest of the photograph
-(`models.glcic.texture`)."""
+(`models.glcic.texture`). Either leans on known pixels next door (`models.glcic.blend.lean_on_neighbours`)."""
 
 TILE = 512
 """Larger canvases are computed in tiles of this side, plus the receptive field around them: the same result."""
