@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, Final
 
 import redis
 from pydantic import Field
+from redis.exceptions import NoScriptError
 
 from worker.contracts import (
     INFERENCE_QUEUE,
@@ -42,6 +44,7 @@ _SCRIPT: Final = Path(__file__).with_name("ledger.lua").read_text()
 _EVENT_ID: Final = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?")  # below 2**64
 _BLOCK_AT_MOST_MS: Final = 4000  # below the client's socket timeout
 _RETRY_AFTER_AT_MOST: Final = 60
+_RESTARTS: Final = 3  # of the broker during one call
 
 
 class UnknownJobError(LookupError):
@@ -372,6 +375,9 @@ class Ledger:
         return bool(self._run("finish", lease.job.id, lease.token, state.value, *payload))
 
     def _run(self, command: str, *arguments: str | float) -> Any:
+        for _ in range(_RESTARTS):
+            with suppress(NoScriptError):  # the broker was started anew after it was taught the script: nothing has run
+                return self._script(args=[command, *arguments])
         return self._script(args=[command, *arguments])
 
 

@@ -48,6 +48,25 @@ def sweep_until(ledger: Ledger, found: Callable[[SweepReport], bool]) -> SweepRe
     raise AssertionError("The sweep found nothing.")
 
 
+def test_a_broker_may_start_anew_in_the_middle_of_a_call(
+    ledger: Ledger, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new one does not know the script; one that is killed right after it was taught it, neither: no call fails."""
+    job = submit()
+    client, taught = ledger._client, []
+
+    def teach_and_restart(script: str) -> object:
+        taught.append(client.execute_command("SCRIPT LOAD", script))
+        if len(taught) < 3:
+            client.script_flush()
+        return taught[-1]
+
+    monkeypatch.setattr(client, "script_load", teach_and_restart)
+    client.script_flush()
+    assert ledger.get(job.id) == job
+    assert len(taught) == 3
+
+
 class TestSubmit:
     def test_an_accepted_job_can_be_read_as_it_was_sent(self, ledger: Ledger) -> None:
         """Everything in a request survives the ledger."""
