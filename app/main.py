@@ -25,6 +25,7 @@ from app.observation import ObservedRequests
 from app.openapi import ANY_PROBLEM, DESCRIPTION, TAGS
 from app.rates import RateLimits
 from app.routers import health, inpaint, jobs, models, samples, training
+from app.server import CutOffRequests
 from app.settings import STATIC_DIR, ApiSettings
 from app.watcher import JobWatcher
 from worker.celery_app import make_celery, publish
@@ -98,6 +99,7 @@ def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSetti
         app.add_middleware(OtherOrigins, origins=settings.cors_origins)
     app.add_middleware(HeadLikeGet)
     app.add_middleware(SlowReaders, idle_seconds=settings.read_idle_seconds)
+    app.add_middleware(CutOffRequests)
     app.add_middleware(SecurityHeaders, origins=settings.cors_origins)
     app.add_middleware(ObservedRequests, metrics=metrics)
     return app

@@ -1,11 +1,15 @@
 """The HTTP server: uvicorn, that waits for nobody's headers for ever, and lets nobody wait for it when it stops."""
 
+import asyncio
 import time
 from types import FrameType
 from typing import Any, Final, cast
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import ProblemError, problem_response, retry_after
 
 KEPT_SECONDS: Final = 75
 """How long a connection stays open after an answer. Proxies and clients keep theirs for up to a minute, and a request
@@ -45,3 +49,39 @@ class Server(uvicorn.Server):
                 if now - since > self._silent_seconds:
                     connection.transport.close()
         self._silent_since = silent
+
+
+class CutOffRequests:
+    """Answers requests that are not done ten seconds after this process had to stop, for instance because the broker
+    is frozen: uvicorn cancels them then, and would say 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def note(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        except asyncio.CancelledError:
+            if begun:
+                raise
+            await problem_response(
+                ProblemError(
+                    503,
+                    "stopping",
+                    "The service stops",
+                    "The request was not done when it had to. Whether a job was accepted is not known. Send the "
+                    "request again after the time in Retry-After; with PUT /inpaint/{id} or an Idempotency-Key it "
+                    "runs once even if it was.",
+                    retry_after(5),
+                )
+            )(scope, receive, send)

@@ -1,5 +1,6 @@
 """What is wrong with a request is said in a problem that helps; nothing a client sends is a 500."""
 
+import asyncio
 import io
 import struct
 import zlib
@@ -11,8 +12,10 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.main import create_app
+from app.server import CutOffRequests
 from app.settings import ApiSettings
 from tests.app.conftest import picture_bytes
 from worker.ledger import Ledger
@@ -217,3 +220,38 @@ async def test_a_format_that_cannot_hold_the_picture_is_refused(client: httpx.As
     Image.new("L", (20_000, 2)).save(long, "PNG")
     answer = await client.post("/inpaint", files={"image": long.getvalue()}, data={"box": "0,0,2,2", "format": "webp"})
     assert "format=png" in check_problem(answer, 400, "format-limit")
+
+
+async def test_a_request_that_is_cut_off_when_the_service_stops_is_told_so() -> None:
+    """It is cancelled in the middle: 503 and when to come again, not 500; what has begun is not begun anew."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def cut_off(app: ASGIApp) -> None:
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+        request = asyncio.create_task(CutOffRequests(app)(scope, never, send))
+        await asyncio.sleep(0)
+        request.cancel()
+        await request
+
+    async def never() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def slow(_scope: Scope, receive: Receive, _send: Send) -> None:
+        await receive()
+
+    async def slow_in_the_middle(_scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await receive()
+
+    await cut_off(slow)
+    answer = httpx.Response(sent[0]["status"], headers=sent[0]["headers"], content=sent[1]["body"])
+    check_problem(answer, 503, "stopping")
+    assert int(answer.headers["Retry-After"]) > 0
+    sent.clear()
+    with pytest.raises(asyncio.CancelledError):
+        await cut_off(slow_in_the_middle)
+    assert [message["type"] for message in sent] == ["http.response.start"]
