@@ -99,7 +99,7 @@ def create_app(settings: ApiSettings | None = None, worker_settings: WorkerSetti
         app.add_middleware(OtherOrigins, origins=settings.cors_origins)
     app.add_middleware(HeadLikeGet)
     app.add_middleware(SlowReaders, idle_seconds=settings.read_idle_seconds)
-    app.add_middleware(CutOffRequests)
+    app.add_middleware(CutOffRequests, stopping=app.state.stopping)
     app.add_middleware(SecurityHeaders, origins=settings.cors_origins)
     app.add_middleware(ObservedRequests, metrics=metrics)
     return app

@@ -1,6 +1,7 @@
 """The HTTP server: uvicorn, that waits for nobody's headers for ever, and lets nobody wait for it when it stops."""
 
 import asyncio
+import threading
 import time
 from types import FrameType
 from typing import Any, Final, cast
@@ -53,10 +54,11 @@ class Server(uvicorn.Server):
 
 class CutOffRequests:
     """Answers requests that are not done ten seconds after this process had to stop, for instance because the broker
-    is frozen: uvicorn cancels them then, and would say 500."""
+    is frozen: uvicorn cancels them then, and would say 500. What else may cancel a request is let through."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, stopping: threading.Event) -> None:
         self._app = app
+        self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,7 +74,7 @@ class CutOffRequests:
         try:
             await self._app(scope, receive, note)
         except asyncio.CancelledError:
-            if begun:
+            if begun or not self._stopping.is_set():
                 raise
             await problem_response(
                 ProblemError(

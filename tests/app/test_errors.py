@@ -3,6 +3,7 @@
 import asyncio
 import io
 import struct
+import threading
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -225,13 +226,14 @@ async def test_a_format_that_cannot_hold_the_picture_is_refused(client: httpx.As
 async def test_a_request_that_is_cut_off_when_the_service_stops_is_told_so() -> None:
     """It is cancelled in the middle: 503 and when to come again, not 500; what has begun is not begun anew."""
     sent: list[Message] = []
+    stopping = threading.Event()
 
     async def send(message: Message) -> None:
         sent.append(message)
 
     async def cut_off(app: ASGIApp) -> None:
         scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-        request = asyncio.create_task(CutOffRequests(app)(scope, never, send))
+        request = asyncio.create_task(CutOffRequests(app, stopping)(scope, never, send))
         await asyncio.sleep(0)
         request.cancel()
         await request
@@ -247,6 +249,10 @@ async def test_a_request_that_is_cut_off_when_the_service_stops_is_told_so() -> 
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await receive()
 
+    with pytest.raises(asyncio.CancelledError):  # by somebody else
+        await cut_off(slow)
+    assert sent == []
+    stopping.set()
     await cut_off(slow)
     answer = httpx.Response(sent[0]["status"], headers=sent[0]["headers"], content=sent[1]["body"])
     check_problem(answer, 503, "stopping")
