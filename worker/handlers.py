@@ -71,6 +71,7 @@ class Completion:
         self._storage = storage
         self._most_pixels = most_pixels
         self._taking = threading.Lock()
+        self._room = _Room(most_pixels // _ABREAST)
 
     def run(self, work: Work, more: More) -> None:
         with settling_failures(work):
@@ -90,20 +91,34 @@ class Completion:
     def _run_abreast(self, works: Sequence[Work], more: More) -> None:
         """Two pictures side by side, each with a network run of its own, and what follows them (decision 39)."""
         until = time.monotonic() + _TAKING_SECONDS
+        taken = list(works)
+
+        def follow() -> list[Work]:
+            with self._taking:
+                following = more(1) if time.monotonic() < until else []
+                taken.extend(following)
+            return following
+
         # Threads that are gone afterwards: where there are more than cores, libgomp has none of them spin, and a
         # picture alone would take a fifth longer.
         with ThreadPoolExecutor(len(works), "lane") as lanes:
-            ends = [lanes.submit(self._run_lane, work, len(works), more, until) for work in works]
-            for end in ends:
-                end.result()
+            ends = [lanes.submit(self._run_lane, work, len(works), follow) for work in works]
+            try:
+                for end in ends:
+                    end.result()
+            except SoftTimeLimitExceeded:
+                for work in taken:
+                    work.lose()  # which one is too slow shows when each runs alone; here they stop at the next step
+                raise
 
-    def _run_lane(self, work: Work | None, beside: int, more: More, until: float) -> None:
-        while work is not None:
+    def _run_lane(self, work: Work, beside: int, follow: Callable[[], list[Work]]) -> None:
+        following = [work]
+        while following:
+            (work,) = following
             work.batch = beside
             with bound(job=work.job.id, trace=trace_id(work.job)):
                 self._run_batch([work])
-            with self._taking:
-                work = next(iter(more(1) if time.monotonic() < until else ()), None)
+            following = follow()
 
     def _run_batch(self, works: Sequence[Work]) -> None:
         group: list[_Picture] = []
@@ -134,9 +149,10 @@ class Completion:
     def _complete(self, group: Sequence["_Picture"]) -> None:
         if not group:
             return
-        started = time.perf_counter()
         try:
-            outcomes = complete_many([picture.task() for picture in group], group[0].engine)
+            with self._room.holding(sum(picture.mask.size for picture in group)):
+                started = time.perf_counter()
+                outcomes = complete_many([picture.task() for picture in group], group[0].engine)
         except SoftTimeLimitExceeded:
             raise
         except Exception as error:
@@ -177,6 +193,26 @@ class Completion:
                 timings=timings,
             )
         )
+
+
+class _Room:
+    """So many pixels are completed at once; a larger picture alone. Threads wait their turn."""
+
+    def __init__(self, pixels: int) -> None:
+        self._all = self._free = pixels
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def holding(self, pixels: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._free == self._all or pixels <= self._free)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from models.glcic.align import FindFaces
 from worker.broker import Broker
 from worker.connection import connect
 from worker.contracts import INFERENCE_QUEUE, InpaintRequest, Job, JobState
+from worker.handlers import _Room
 from worker.images import Picture, pack, pack_mask
 from worker.ledger import Ledger, RenewState
 from worker.runtime import STOP_SIGNAL, Runtime
@@ -245,6 +246,52 @@ def test_a_storage_that_takes_nothing_costs_neither_of_two_pictures(
         send(name)
     runtime.run("a")
     assert [(ledger.get(name).state, ledger.get(name).attempts) for name in "ab"] == [(JobState.QUEUED, 0)] * 2
+
+
+def test_two_large_pictures_are_not_completed_at_once(
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, abreast: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would need more memory than the largest one that is accepted."""
+    monkeypatch.setattr(runtime._handlers["inpaint"], "_room", _Room(1500))
+    inside: list[int] = []
+    most = []
+
+    def look(_: int) -> None:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.pop()
+
+    abreast.before = look
+    for name in "ab":
+        send(name)  # 1024 pixels each
+    runtime.run("a")
+    assert most == [1, 1]
+    assert [ledger.get(name).state for name in "ab"] == [JobState.SUCCEEDED] * 2
+
+
+def test_two_pictures_that_take_too_long_stop_and_run_alone_next(
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, abreast: Engine
+) -> None:
+    """The time limit meets the main thread, the pictures are in others: they stop between two network runs."""
+
+    def too_long(*_: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    abreast.before = lambda _: time.sleep(0.2)
+    for name in "ab":
+        job = send(name, side=1100)
+        assert isinstance(job.request, InpaintRequest)
+        mask = np.ones((1100, 1100), bool)  # nine tiles
+        Storage(Path(runtime._settings.storage_dir)).put(job.request.mask_key, pack_mask(mask))
+    before = signal.signal(signal.SIGALRM, too_long)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        runtime.run("a")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert len(abreast.batches) < 14
+    assert [(ledger.get(name).state, ledger.get(name).attempts) for name in "ab"] == [(JobState.QUEUED, 1)] * 2
 
 
 def test_a_job_that_lost_a_worker_runs_alone(
