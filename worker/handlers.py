@@ -44,7 +44,10 @@ NPY: Final = "application/x-npy"
 """Media type of stored samples: an array (n, H, W, C) uint8 as numpy writes it."""
 
 _ABREAST: Final = 2
-"""Pictures at once on a CPU: more would not be faster, and would need more memory."""
+"""Pictures side by side on a CPU: more gain nothing on two cores, and need more memory."""
+
+_BATCH: Final = 2
+"""A batch has no more pixels than so many of the largest pictures."""
 
 _TAKING_SECONDS: Final = 1.0
 """For so long pictures are taken along; then it is anybody's turn."""
@@ -66,12 +69,12 @@ class Handler(Protocol):
 class Completion:
     """`inpaint`: complete pictures, several at once: in one batch where the device gains by it, else side by side."""
 
-    def __init__(self, networks: Networks, storage: Storage, most_pixels: int) -> None:
+    def __init__(self, networks: Networks, storage: Storage, max_pixels: int) -> None:
         self._networks = networks
         self._storage = storage
-        self._most_pixels = most_pixels
+        self._max_pixels = max_pixels
         self._taking = threading.Lock()
-        self._room = _Room(most_pixels // _ABREAST)
+        self._room = _Room(max_pixels)
 
     def run(self, work: Work, more: More) -> None:
         with settling_failures(work):
@@ -144,7 +147,7 @@ class Completion:
 
     def _fits(self, picture: "_Picture", group: Sequence["_Picture"]) -> bool:
         pixels = sum(other.mask.size for other in group) + picture.mask.size
-        return picture.engine is group[0].engine and pixels <= self._most_pixels
+        return picture.engine is group[0].engine and pixels <= _BATCH * self._max_pixels
 
     def _complete(self, group: Sequence["_Picture"]) -> None:
         if not group:

@@ -34,7 +34,6 @@ STOP_SIGNAL: Final = signal.SIGUSR2
 
 _OUTAGE_SECONDS: Final = 60
 _STORAGE_SECONDS: Final = 2.0
-_LEASE_PIXELS: Final = 2  # times the largest picture: the most that is in memory at once
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ class Runtime:
             self._networks = Networks(open_catalog(settings), settings.device, settings.threads)
             self._networks.preload()
             self._handlers = {
-                "inpaint": Completion(self._networks, self._storage, _LEASE_PIXELS * settings.max_pixels),
+                "inpaint": Completion(self._networks, self._storage, settings.max_pixels),
                 "sample": Sampling(self._networks, self._storage),
             }
         elif self._queue == TRAINING_QUEUE:
