@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 OUT = 4
@@ -50,63 +50,12 @@ Zeros = tuple[int, int, int, int]
 NO_ZEROS = (0, 0, 0, 0)
 
 
-class Conv2d(nn.Conv2d):
-    """`nn.Conv2d`, computed in Winograd's domain where that is faster; the results differ by about 1e-5 of the largest.
-
-    It is faster for 3x3 kernels of stride 1 between many channels, in float32 on
-    a CPU: with 256 channels twice, with 128 1.4 times. Anything else goes PyTorch's way.
-    """
-
-    _prepared: tuple[Tensor, int, Tensor] | None = None
-
-    def forward(self, input: Tensor, zeros: Zeros | None = None) -> Tensor:
-        """As `nn.Conv2d`; `zeros` takes the place of `padding`."""
-        out: Tensor
-        zeros = zeros or self._own_zeros()
-        if self._is_faster(input, zeros):
-            if torch.is_grad_enabled():
-                out = _Differentiable.apply(input, self.weight, self.bias, self.dilation[0], zeros)
-            else:
-                out = convolve(input, self._kernels(self.weight), self.bias, self.dilation[0], zeros)
-        elif zeros == self._own_zeros():
-            out = super().forward(input)
-        else:
-            padded = F.pad(input, zeros)
-            out = F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
-        return out
-
-    def _own_zeros(self) -> Zeros:
-        if isinstance(self.padding, str):
-            raise ValueError("padding must be numbers")
-        down, across = self.padding
-        return across, across, down, down
-
-    def _is_faster(self, x: Tensor, zeros: Zeros) -> bool:
-        dilation = self.dilation[0]
-        fits = (
-            self.kernel_size == (3, 3)
-            and self.stride == (1, 1)
-            and self.dilation == (dilation, dilation)
-            and self.padding_mode == "zeros"
-            and self.groups == 1
-        )
-        if not fits or x.dim() != 4 or x.device.type != "cpu":
-            return False
-        if x.dtype != torch.float32 or self.weight.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-            return False
-        if self.weight.is_inference():
-            return False  # nothing would tell that it has changed
-        tiling = _Tiling.of(x, dilation, zeros)
-        products, channels = self.in_channels * self.out_channels, self.in_channels + self.out_channels
-        there = tiling.tiles * POINTS * (products + _WAY * channels)
-        return there < 0.9 * tiling.height * tiling.width * 9 * products
-
-    def _kernels(self, weight: Tensor) -> Tensor:
-        """As `transform_kernels`, kept until `weight` changes."""
-        kept = self._prepared
-        if kept is None or kept[0] is not weight or kept[1] != weight._version:
-            kept = self._prepared = (weight, weight._version, transform_kernels(weight.detach()))
-        return kept[2]
+def suits(x: Tensor, channels_out: int, dilation: int, zeros: Zeros) -> bool:
+    """Whether `convolve` is faster than the ordinary way: with 256 channels twice, with 128 1.4 times."""
+    tiling = _Tiling.of(x, dilation, zeros)
+    products, channels = x.shape[1] * channels_out, x.shape[1] + channels_out
+    there = tiling.tiles * POINTS * (products + _WAY * channels)
+    return there < 0.9 * tiling.height * tiling.width * 9 * products
 
 
 def transform_kernels(weight: Tensor) -> Tensor:
@@ -145,7 +94,7 @@ def weight_gradient(x: Tensor, gradient: Tensor, dilation: int, zeros: Zeros) ->
     return kernels.permute(3, 2, 0, 1).contiguous()
 
 
-class _Differentiable(torch.autograd.Function):
+class Differentiable(torch.autograd.Function):
     """`convolve` and its gradients: that of the input is the convolution with the kernels turned round."""
 
     @staticmethod

@@ -12,7 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models import winograd
+from models.convolution import Conv2d
+from models.winograd import Zeros
 
 STRIDE = 4
 """Height and width of the input must be multiples of this: two layers halve, two double."""
@@ -66,13 +67,15 @@ class Block(nn.Module):
             self.conv = nn.ConvTranspose2d(channels_in, layer.channels, layer.kernel, layer.stride, padding=1)
         else:
             same = layer.dilation * (layer.kernel - 1) // 2
-            self.conv = winograd.Conv2d(
+            self.conv = Conv2d(
                 channels_in, layer.channels, layer.kernel, layer.stride, padding=same, dilation=layer.dilation
             )
         self.norm = nn.Identity() if is_output else nn.BatchNorm2d(layer.channels)
+        if self.conv.bias is not None and not is_output:
+            self.conv.bias.requires_grad_(False)  # batch norm takes away what it adds; its gradient is roundings
         self.activation = nn.Identity() if is_output else nn.ReLU(inplace=True)
 
-    def forward(self, x: Tensor, zeros: winograd.Zeros | None = None) -> Tensor:
+    def forward(self, x: Tensor, zeros: Zeros | None = None) -> Tensor:
         """`zeros`, of a convolution, is put around `x` in place of its padding."""
         convolved = self.conv(x) if zeros is None else self.conv(x, zeros)
         out: Tensor = self.activation(self.norm(convolved))
@@ -115,7 +118,7 @@ class CompletionNetwork(nn.Module):
         x = torch.cat([composite(self.mean_pixel.view(1, 3, 1, 1), image, mask), mask], dim=1)  # (B, 4, H, W)
         for block in self.layers.values():
             x = block(x)
-        return torch.sigmoid(x)
+        return torch.sigmoid(x.float())  # in bfloat16 it would be rounded to whole levels, and take longer
 
 
 def composite(inside: Tensor, outside: Tensor, mask: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from models import winograd
+from models.convolution import Conv2d
 from models.glcic.network import CompletionNetwork
 
 
@@ -10,7 +10,7 @@ def plain(network: CompletionNetwork) -> CompletionNetwork:
     """`network` itself, each convolution PyTorch's own again."""
     for block in network.blocks():
         conv = block.conv
-        if isinstance(conv, winograd.Conv2d):
+        if isinstance(conv, Conv2d):
             shape = conv.in_channels, conv.out_channels, conv.kernel_size
             block.conv = nn.Conv2d(*shape, conv.stride, conv.padding, conv.dilation)
             block.conv.load_state_dict(conv.state_dict())

@@ -123,3 +123,11 @@ def test_receptive_field_is_what_gradients_reach() -> None:
 def _rows_reached(output: Tensor, image: Tensor) -> list[int]:
     (gradient,) = torch.autograd.grad(output, image)
     return [int(row) for row in gradient.abs().sum(dim=(0, 1, 3)).nonzero().flatten()]
+
+
+def test_what_batch_norm_takes_away_is_not_trained() -> None:
+    """A constant before batch norm changes nothing, so only the output layer's biases learn."""
+    network = CompletionNetwork()
+    learning = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+    assert [name for name in learning if name.endswith("conv.bias")] == ["layers.17.conv.bias"]
+    assert sum(name.endswith("conv.weight") for name in learning) == 17
