@@ -42,6 +42,9 @@ FACE_RADIUS = 60.0
 FACE_RADII = (44.0, 56.0)
 """The ellipse of the canonical frame, around the same centre, that a face fills from hair to chin."""
 
+EYE_LIFT, EYE_RADII = 3.0, (22.0, 18.0)
+"""The ellipse of the canonical frame, so far above an eye's middle, that holds it with lids and brow."""
+
 HEAD_CENTRE = 80 + 88j
 HEAD_RADII = (62.0, 80.0)
 """The ellipse of the canonical frame that a head fills, hair and neck included; in the corners is what is behind."""

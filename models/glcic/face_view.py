@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.glcic.align import FACE_CENTRE, FACE_RADII, FRAME, FacePose, FindFaces
+from models.glcic.align import EYE_LIFT, EYE_RADII, EYES, FACE_CENTRE, FACE_RADII, FRAME, FacePose, FindFaces
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, bounding_box
 from models.glcic.network import STRIDE
 
@@ -76,10 +76,20 @@ class TurnedView:
     @property
     def face(self) -> Mask:
         """(height, width) bool: the pixels of the canvas that show the face, without hair and what is behind."""
+        return self._ellipse(FACE_CENTRE, FACE_RADII)
+
+    @property
+    def eyes(self) -> Mask:
+        """(height, width) bool: the pixels of the canvas that show an eye, its lids or its brow."""
+        left, right = (self._ellipse(eye - EYE_LIFT * 1j, EYE_RADII) for eye in EYES)
+        return left | right
+
+    def _ellipse(self, centre: complex, radii: tuple[float, float]) -> Mask:
+        """`centre` and `radii` in the canonical frame."""
         height, width = self.canvas_size
-        across = (np.arange(width) + 0.5) * FRAME / width - FACE_CENTRE.real
-        down = (np.arange(height) + 0.5) * FRAME / height - FACE_CENTRE.imag
-        inside: Mask = (across / FACE_RADII[0]) ** 2 + (down[:, None] / FACE_RADII[1]) ** 2 < 1
+        across = (np.arange(width) + 0.5) * FRAME / width - centre.real
+        down = (np.arange(height) + 0.5) * FRAME / height - centre.imag
+        inside: Mask = (across / radii[0]) ** 2 + (down[:, None] / radii[1]) ** 2 < 1
         return inside
 
     def take(self, image: Pixels, mask: Mask) -> tuple[Canvas, Mask]:

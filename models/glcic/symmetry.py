@@ -2,8 +2,8 @@
 
 The network knows what belongs in the hole and draws it with few pixels; the other side of the face shows the same with
 all of the picture's. Where the mirror image of the other side looks like what the network drew and fits what
-surrounds the hole, it takes its place, its colours corrected at the hole's edge. Otherwise what was drawn stays: a
-mouth has no other side, and a face that is turned, or lit from one side, is not alike on both.
+surrounds the hole, it takes its place, an eye in the light that falls there. Otherwise what was drawn stays: a
+mouth has no other side, and a face that is turned is not alike on both.
 """
 
 from itertools import product
@@ -15,11 +15,15 @@ from models.glcic.blend import blend
 from models.glcic.face_view import TurnedView
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, bounding_box
 
-_REACH = 6  # pixels of the canvas: two sides that stand as far apart as this are not the same thing
+_REACH = 9  # pixels of the canvas: two sides that stand as far apart as this are not the same thing
 _AROUND = 8  # pixels of the canvas around the hole that have to look alike, too
 _SOFT = 1.5  # of the canvas: what is finer, the network does not draw well enough to be compared
-_ALIKE = 0.4  # correlation, of portraits' eyes: 0.46 to 0.94 where the other one fits, 0.3 where it does not
+_EYES_ALIKE = 0.4  # correlation, of portraits' eyes: 0.46 to 0.94 where the other one fits, 0.3 where it does not
+_SKIN_ALIKE = 0.8  # skin goes on from what surrounds it; below this that is nearer to the truth than the other cheek
+_OF_EYE = 0.25  # share of a hole in the surroundings of an eye, above which it is an eye that is gone
 _NEARER = 0.01  # of correlation, that a pixel of distance has to gain
+_SURE = np.ones((5, 5), np.uint8)  # what is lent is known as far around as a cubic sample reads
+_MOST_GAIN = 2.0  # how many times as bright it may become
 _ENLARGED = 0.75  # scale of the view, above which the network's own pixels are fine enough
 _MOST_PARTS = 8  # of a hole: scattered pixels have no counterpart worth looking for
 
@@ -42,15 +46,30 @@ def lend_other_side(
     lent = drawn
     for label in range(1, count):
         part = labels == label
-        shift = _counterpart(grey, hole, view.shown(part, at))
+        shown = view.shown(part, at)
+        of_eye = np.count_nonzero(shown & view.eyes) > _OF_EYE * np.count_nonzero(shown)
+        shift = _counterpart(grey, hole, shown, _EYES_ALIKE if of_eye else _SKIN_ALIKE)
         if shift is not None and (source := _mirrored(picture, mask, part, at, view, shift)) is not None:
+            source = _relit(known, part, source) if of_eye else source
             lent = np.where(part[..., None], blend(known, part, source, "poisson"), lent)
     return np.asarray(lent, np.float32)
 
 
-def _counterpart(grey: Canvas, hole: Mask, part: Mask) -> complex | None:
+def _relit(known: Canvas, part: Mask, source: Canvas) -> Canvas:
+    """`source` as bright as it has to be where it meets `known`, around `part`.
+
+    Light multiplies what it falls on: an eye from the shadow that is brightened by a difference alone, which is what
+    blending does, has no contrast in the sun.
+    """
+    around = (cv2.dilate(part.astype(np.uint8), _SURE) > 0) & ~part
+    gain = known[around].sum() / max(1e-3, source[around].sum())
+    return np.asarray(source * np.clip(gain, 1 / _MOST_GAIN, _MOST_GAIN), np.float32)
+
+
+def _counterpart(grey: Canvas, hole: Mask, part: Mask, alike: float) -> complex | None:
     """How far from its mirror image the face's other side shows what is drawn in `part` of `hole`; None: it does not.
 
+    alike: the correlation that it has to have.
     x + iy in pixels of the canvas: the counterpart of the point (x, y) is (S - x - shift.real, y + shift.imag).
     """
     place = bounding_box(part)
@@ -59,7 +78,7 @@ def _counterpart(grey: Canvas, hole: Mask, part: Mask) -> complex | None:
     place = place.grown(_AROUND, (hole.shape[0], hole.shape[1]))
     target, needed = grey[place.slices], part[place.slices]
     hidden = cv2.dilate(hole.astype(np.uint8), np.ones((5, 5), np.uint8))[:, ::-1] > 0
-    best, shift = _ALIKE, None
+    best, shift = alike, None
     for y, x in product(range(-_REACH, _REACH + 1), repeat=2):
         rows, columns = slice(place.top + y, place.bottom + y), slice(place.left + x, place.right + x)
         if min(rows.start, columns.start) < 0 or rows.stop > hole.shape[0] or columns.stop > hole.shape[1]:
@@ -67,8 +86,7 @@ def _counterpart(grey: Canvas, hole: Mask, part: Mask) -> complex | None:
         if hidden[rows, columns][needed].any():
             continue
         seen = ~hole[:, ::-1][rows, columns]
-        alike = _correlation(target[seen], grey[:, ::-1][rows, columns][seen])
-        score = alike - _NEARER * abs(complex(x, y))
+        score = _correlation(target[seen], grey[:, ::-1][rows, columns][seen]) - _NEARER * abs(complex(x, y))
         if score > best:
             best, shift = score, complex(x, y)
     return shift if shift is None or max(abs(shift.real), abs(shift.imag)) < _REACH else None
@@ -94,16 +112,16 @@ def _mirrored(picture: Pixels, mask: Mask, part: Mask, at: Box, view: TurnedView
     if near.height <= 0 or near.width <= 0:
         return None
     matrix[:, 2] -= near.left, near.top
-    size, reach = (at.width, at.height), np.ones((5, 5), np.uint8)  # as far as a cubic sample reads
+    size = at.width, at.height
     unknown = cv2.warpAffine(
-        cv2.dilate(mask[near.slices].astype(np.uint8), reach),
+        cv2.dilate(mask[near.slices].astype(np.uint8), _SURE),
         matrix,
         size,
         flags=cv2.WARP_INVERSE_MAP | cv2.INTER_NEAREST,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(1,),
     )
-    if unknown[cv2.dilate(part.astype(np.uint8), reach) > 0].any():
+    if unknown[cv2.dilate(part.astype(np.uint8), _SURE) > 0].any():
         return None
     source = cv2.warpAffine(
         picture[near.slices],

@@ -8,7 +8,7 @@ from models.glcic.geometry import Box, Canvas, Mask, Pixels
 from models.glcic.symmetry import lend_other_side
 
 SIDE = 160
-HOLE = Box(330, 250, 370, 300)
+HOLE = Box(285, 240, 325, 290)  # about the left eye
 AT = HOLE.grown(1, (640, 640))
 
 
@@ -30,12 +30,12 @@ def face(turn: complex) -> tuple[TurnedView, Pixels, Mask]:
     return TurnedView(turn, shift, (SIDE, SIDE)), whole, mask
 
 
-def lent(view: TurnedView, picture: Pixels, mask: Mask, drawn_like: Pixels) -> Canvas | None:
+def lent(view: TurnedView, picture: Pixels, mask: Mask, drawn_like: Pixels, at: Box = AT) -> Canvas | None:
     """What is lent where the network drew what `drawn_like` shows; None where its drawing stays."""
     canvas, _ = view.take(drawn_like, np.zeros_like(mask))
     _, hole = view.take(picture, mask)
-    drawn = np.full((AT.height, AT.width, 3), 0.9, np.float32)
-    found = lend_other_side(picture, mask, drawn, AT, view, canvas, hole)
+    drawn = np.full((at.height, at.width, 3), 0.9, np.float32)
+    found = lend_other_side(picture, mask, drawn, at, view, canvas, hole)
     return None if np.array_equal(found, drawn) else found
 
 
@@ -62,10 +62,34 @@ def test_where_the_other_side_has_nothing_to_lend_the_drawing_stays() -> None:
     assert lent(view, narrow, np.ascontiguousarray(mask[:, :330]), narrow) is None
 
 
+def test_skin_has_to_be_more_alike_than_an_eye() -> None:
+    """An eye that is roughly like its counterpart is lent, a cheek that is no more alike goes on as it was drawn."""
+    view, whole, mask = face(3.2 + 0j)
+    noise = np.random.default_rng(0).normal(0, 110, (64, 64, 3)).repeat(10, axis=0).repeat(10, axis=1)
+    roughly = np.clip(whole + noise, 0, 255).astype(np.uint8)
+    cheek = np.roll(mask, (160, 30), axis=(0, 1))
+    assert lent(view, whole, cheek, whole, Box(445, 265, 487, 325)) is not None
+    assert lent(view, whole, mask, roughly) is not None
+    assert lent(view, whole, cheek, roughly, Box(445, 265, 487, 325)) is None
+
+
+@pytest.mark.parametrize("light", [0.55, 1.0, 1.8])
+def test_an_eye_from_the_shadow_has_the_contrast_of_the_sun(light: float) -> None:
+    """One side is lit by another share than the other: what is lent is as it would look there."""
+    view, whole, mask = face(3.2 + 0j)
+    lit = np.rint(whole * 0.5).astype(np.uint8)
+    lit[:, :320] = np.rint(whole[:, :320] * 0.5 * light)
+    found = lent(view, lit, mask, lit)
+    assert found is not None
+    inside = mask[AT.slices]
+    true = lit[AT.slices][inside] / 255
+    assert found[inside].std() == pytest.approx(true.std(), rel=0.1)
+
+
 def test_what_lies_in_a_hole_is_not_read() -> None:
     """Other pixels in the holes, in this one or just beside what is lent, change nothing."""
     view, whole, mask = face(3.2 + 0j)
-    mask[374:382, 330:400] = True
+    mask[329:337, 330:400] = True
     results = []
     for value in (0, 255):
         picture = whole.copy()
