@@ -152,10 +152,12 @@ def membrane(values: Canvas, fixed: Mask, free: Mask) -> Canvas:
     share = _floats(1 / np.maximum(_crossed((fixed | free).astype(np.float32)), 0.25)) * free[..., None]
     share = share.repeat(values.shape[2], axis=2)
     kept = field * ~free[..., None]
+    swept = np.empty_like(field)  # the two take turns: a large piece of new memory costs more than a sweep
     for _ in range(_SWEEPS):
-        field = _crossed(field)
-        field *= share
-        field += kept
+        cv2.filter2D(field, -1, _CROSS, dst=swept, borderType=cv2.BORDER_CONSTANT)
+        swept *= share
+        swept += kept
+        field, swept = swept, field
     return field
 
 
