@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from worker.connection import connect
-from worker.contracts import InpaintRequest, Job, Result, SampleRequest, TrainingRequest
+from worker.contracts import Failure, InpaintRequest, Job, Result, SampleRequest, TrainingRequest
 from worker.ledger import Ledger
 from worker.settings import WorkerSettings
 
@@ -16,6 +16,7 @@ INPAINT = InpaintRequest(model="glcic-test@00000000", image_key="inputs/x/image"
 SAMPLE = SampleRequest(model="dcgan-test@00000000")
 TRAINING = TrainingRequest(family="dcgan", dataset="faces")
 RESULT = Result(key="results/x", media_type="image/png", model="glcic-test@00000000")
+FAILURE = Failure(type="bad-input", detail="It was no picture.")
 
 
 @pytest.fixture
