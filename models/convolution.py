@@ -14,8 +14,8 @@ from models.winograd import Zeros
 class Conv2d(nn.Conv2d):
     """`nn.Conv2d`, with the same parameters.
 
-    3x3 kernels of stride 1 in float32 go through Winograd's domain where that saves
-    enough, and learn tap by tap where they reach far; anything else goes PyTorch's way.
+    3x3 kernels of stride 1 learn tap by tap where they reach far, and in float32 they go
+    through Winograd's domain where that saves enough; anything else goes PyTorch's way.
     """
 
     _prepared: tuple[Tensor, int, Tensor] | None = None
@@ -23,20 +23,21 @@ class Conv2d(nn.Conv2d):
     def forward(self, input: Tensor, zeros: Zeros | None = None) -> Tensor:
         """As `nn.Conv2d`; `zeros` takes the place of `padding`."""
         out: Tensor
-        own = self._own_zeros()
-        if self._suits_winograd(input, zeros or own):
+        own, dilation = self._own_zeros(), self.dilation[0]
+        zeros = zeros or own
+        if self._suits_winograd(input, zeros):
             if torch.is_grad_enabled():
-                out = winograd.Differentiable.apply(input, self.weight, self.bias, self.dilation[0], zeros or own)
+                out = winograd.Differentiable.apply(input, self.weight, self.bias, dilation, zeros)
             else:
-                out = winograd.convolve(input, self._kernels(self.weight), self.bias, self.dilation[0], zeros or own)
-        elif zeros is not None and zeros != own:
+                out = winograd.convolve(input, self._kernels(self.weight), self.bias, dilation, zeros)
+        elif zeros != own:
             padded = F.pad(input, zeros)
             out = F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
         elif self._reaches_far(input):
             # Autocast does not see into a Function.
             dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
             bias = self.bias if self.bias is None else self.bias.to(dtype)
-            out = FarReaching.apply(input.to(dtype), self.weight.to(dtype), bias, self.dilation[0])
+            out = FarReaching.apply(input.to(dtype), self.weight.to(dtype), bias, dilation)
         else:
             out = super().forward(input)
         return out
@@ -119,10 +120,10 @@ class FarReaching(torch.autograd.Function):
             groups=1,
             output_mask=[ctx.needs_input_grad[0], False, ctx.needs_input_grad[2]],
         )
-        return to_x, kernel_gradient(x, gradient, ctx.dilation), to_bias, None
+        return to_x, weight_gradient(x, gradient, ctx.dilation), to_bias, None
 
 
-def kernel_gradient(x: Tensor, gradient: Tensor, dilation: int) -> Tensor:
+def weight_gradient(x: Tensor, gradient: Tensor, dilation: int) -> Tensor:
     """The gradient of the kernels, (out, in, 3, 3), where that of the output is `gradient`, (B, out, H, W)."""
     channels_in, height, width = x.shape[1:]
     x, gradient = x.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)  # (B, H, W, C), which is how they lie

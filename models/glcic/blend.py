@@ -154,7 +154,7 @@ def membrane(values: Canvas, fixed: Mask, free: Mask) -> Canvas:
     kept = field * ~free[..., None]
     swept = np.empty_like(field)  # the two take turns: a large piece of new memory costs more than a sweep
     for _ in range(_SWEEPS):
-        cv2.filter2D(field, -1, _CROSS, dst=swept, borderType=cv2.BORDER_CONSTANT)
+        swept = _crossed(field, swept)
         swept *= share
         swept += kept
         field, swept = swept, field
@@ -215,9 +215,9 @@ def _carried_outwards(completed: Canvas, hole: Mask) -> Canvas:
     return _floats(total / np.maximum(count, 1)[..., None])
 
 
-def _crossed(array: Any) -> Canvas:
+def _crossed(array: Any, into: Canvas | None = None) -> Canvas:
     """At each pixel a quarter of the sum of its four neighbours."""
-    return _floats(cv2.filter2D(array, -1, _CROSS, borderType=cv2.BORDER_CONSTANT))
+    return _floats(cv2.filter2D(array, -1, _CROSS, dst=into, borderType=cv2.BORDER_CONSTANT))
 
 
 def _halved(array: Canvas) -> Canvas:

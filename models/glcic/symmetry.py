@@ -22,7 +22,7 @@ _EYES_ALIKE = 0.4  # correlation, of portraits' eyes: 0.46 to 0.94 where the oth
 _SKIN_ALIKE = 0.8  # skin goes on from what surrounds it; below this that is nearer to the truth than the other cheek
 _OF_EYE = 0.25  # share of a hole in the surroundings of an eye, above which it is an eye that is gone
 _NEARER = 0.01  # of correlation, that a pixel of distance has to gain
-_SURE = np.ones((5, 5), np.uint8)  # what is lent is known as far around as a cubic sample reads
+_READ = np.ones((5, 5), np.uint8)  # pixels around one that a cubic sample reads
 _MOST_GAIN = 2.0  # how many times as bright it may become
 _ENLARGED = 0.75  # scale of the view, above which the network's own pixels are fine enough
 _MOST_PARTS = 8  # of a hole: scattered pixels have no counterpart worth looking for
@@ -61,7 +61,7 @@ def _relit(known: Canvas, part: Mask, source: Canvas) -> Canvas:
     Light multiplies what it falls on: an eye from the shadow that is brightened by a difference alone, which is what
     blending does, has no contrast in the sun.
     """
-    around = (cv2.dilate(part.astype(np.uint8), _SURE) > 0) & ~part
+    around = (cv2.dilate(part.astype(np.uint8), _READ) > 0) & ~part
     gain = known[around].sum() / max(1e-3, source[around].sum())
     return np.asarray(source * np.clip(gain, 1 / _MOST_GAIN, _MOST_GAIN), np.float32)
 
@@ -77,7 +77,7 @@ def _counterpart(grey: Canvas, hole: Mask, part: Mask, alike: float) -> complex 
         return None
     place = place.grown(_AROUND, (hole.shape[0], hole.shape[1]))
     target, needed = grey[place.slices], part[place.slices]
-    hidden = cv2.dilate(hole.astype(np.uint8), np.ones((5, 5), np.uint8))[:, ::-1] > 0
+    hidden = cv2.dilate(hole.astype(np.uint8), _READ)[:, ::-1] > 0
     best, shift = alike, None
     for y, x in product(range(-_REACH, _REACH + 1), repeat=2):
         rows, columns = slice(place.top + y, place.bottom + y), slice(place.left + x, place.right + x)
@@ -114,14 +114,14 @@ def _mirrored(picture: Pixels, mask: Mask, part: Mask, at: Box, view: TurnedView
     matrix[:, 2] -= near.left, near.top
     size = at.width, at.height
     unknown = cv2.warpAffine(
-        cv2.dilate(mask[near.slices].astype(np.uint8), _SURE),
+        cv2.dilate(mask[near.slices].astype(np.uint8), _READ),
         matrix,
         size,
         flags=cv2.WARP_INVERSE_MAP | cv2.INTER_NEAREST,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(1,),
     )
-    if unknown[cv2.dilate(part.astype(np.uint8), _SURE) > 0].any():
+    if unknown[cv2.dilate(part.astype(np.uint8), _READ) > 0].any():
         return None
     source = cv2.warpAffine(
         picture[near.slices],
