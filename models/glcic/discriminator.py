@@ -7,11 +7,21 @@ whole picture, the local one a patch around the hole; each ends in a vector of
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 VECTOR = 1024
+
+
+class Verdict(NamedTuple):
+    """What the discriminators make of some pictures."""
+
+    logits: Tensor
+    """(B,), real above 0, completed below."""
+    features: list[Tensor]
+    """What each convolution of the global one saw, then of the local one: (B, C, H, W) each, 0 and above."""
 
 
 def channels_for(size: int) -> tuple[int, ...]:
@@ -35,13 +45,18 @@ class _Encoder(nn.Module):
         self.convolutions = nn.Sequential(*blocks)
         self.vector = nn.Sequential(nn.Linear(channels_in * size * size, VECTOR), nn.ReLU())
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.vector(self.convolutions(x).flatten(1))
-        return out
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """x (B, 3, size, size). Returns (B, VECTOR), and what each convolution made of it after its ReLU."""
+        features = []
+        for layer in self.convolutions:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                features.append(x)
+        return self.vector(x.flatten(1)), features
 
 
 class ContextDiscriminator(nn.Module):
-    """Whole picture and local patch in, one logit out: real above 0, completed below.
+    """Whole picture and local patch in, one logit out.
 
     `size` and `patch` are their sides in pixels; the depth follows from them.
     """
@@ -54,11 +69,12 @@ class ContextDiscriminator(nn.Module):
         self.local = _Encoder(patch)
         self.judge = nn.Linear(2 * VECTOR, 1)
 
-    def forward(self, picture: Tensor, patch: Tensor) -> Tensor:
-        """picture (B, 3, size, size) and patch (B, 3, patch, patch), floats in [0, 1]. Returns logits (B,)."""
-        both = torch.cat([self.whole(picture), self.local(patch)], dim=1)
-        out: Tensor = self.judge(both).squeeze(1)
-        return out
+    def forward(self, picture: Tensor, patch: Tensor) -> Verdict:
+        """picture (B, 3, size, size) and patch (B, 3, patch, patch), floats in [0, 1]."""
+        of_whole, seen_in_whole = self.whole(picture)
+        of_patch, seen_in_patch = self.local(patch)
+        logits = self.judge(torch.cat([of_whole, of_patch], dim=1)).squeeze(1)
+        return Verdict(logits, seen_in_whole + seen_in_patch)
 
     def inherit(self, smaller: "ContextDiscriminator") -> None:
         """Take over the convolutions that a discriminator for another size has in common with this one."""

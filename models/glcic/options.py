@@ -21,6 +21,16 @@ class GlcicOptions(Options):
     warmup: int = Field(default=0, ge=0, description="Steps over which `lr` rises at the start of a stage.")
     weight_decay: float = Field(default=0.0, ge=0, description="Of AdamW.")
     adversarial: float = Field(default=4e-4, ge=0, description="Weight of the adversarial loss; alpha in the paper.")
+    feature_matching: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of how far what the discriminators see in a completed picture is from the real one's.",
+    )
+    gradient_penalty: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of the discriminators' squared gradient on real pictures (R1), which keeps them beatable.",
+    )
     real_label: float = Field(default=1.0, gt=0.5, le=1, description="Target for real pictures; below 1 smooths.")
     holes: dict[HoleKind, float] = Field(description="Kinds of holes and their weights in the mix.")
     patch: float = Field(default=0.6, gt=0, le=1, description="Local patch, as a share of the side.")
@@ -108,24 +118,26 @@ PRESETS: dict[str, GlcicOptions] = {
         warmup=200,
         weight_decay=1e-4,
         adversarial=2e-3,
+        feature_matching=0.02,
+        gradient_penalty=0.05,
         real_label=0.9,
         holes={"patch": 0.45, "box": 0.1, "stroke": 0.2, "scattered": 0.25},
+        smallest_hole=0.12,
         moved=0.3,
         move_scale=(0.75, 1.35),
         move_shift=0.15,
     ),
-    # What the shipped faces were trained by, in four minutes on an H100. After some 3,000 joint steps the
-    # discriminators win, and what is drawn gets worse; `models.glcic.mix` says what to do with the two halves.
+    # For one large GPU. The shipped faces are some ten minutes of it, in several runs: their cards say which.
     "gpu": GlcicOptions(
-        batch_size=64,
+        batch_size=128,
         precision="auto",
         channels_last=True,
         compiled=True,
         ema=0.999,
         sizes=(128, 160),
-        completion_steps=(3000, 7000),
-        discriminator_steps=(0, 150),
-        joint_steps=(0, 3000),
+        completion_steps=(1500, 4500),
+        discriminator_steps=(0, 200),
+        joint_steps=(0, 4500),
         optimiser="adamw",
         lr=8e-4,
         discriminator_lr=2e-4,
@@ -133,14 +145,17 @@ PRESETS: dict[str, GlcicOptions] = {
         warmup=100,
         weight_decay=1e-4,
         adversarial=2e-3,
+        feature_matching=0.02,
+        gradient_penalty=0.05,
         real_label=0.9,
         holes={"patch": 0.45, "box": 0.1, "stroke": 0.2, "scattered": 0.25},
+        smallest_hole=0.12,
         moved=0.4,
         move_scale=(0.85, 1.2),
         move_shift=0.07,
         move_degrees=10,
         log_every=100,
         preview_every=1000,
-        data_threads=8,
+        data_threads=14,
     ),
 }

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.engine import autocast, prepare_process, training_precision
-from models.glcic.discriminator import ContextDiscriminator
+from models.glcic.discriminator import ContextDiscriminator, Verdict
 from models.glcic.network import CompletionNetwork, composite
 from models.glcic.options import GlcicOptions
 from models.loading import WeightsError, fill
@@ -35,6 +35,10 @@ PREVIEWED = 8
 
 SETTLING = 128
 """Pictures, at least, on which the batch norm statistics of what is served are measured."""
+
+
+_PENALTY_EVERY = 16
+"""Steps between two penalties, each then counted as many times: Karras et al. 2020, "StyleGAN2", section 3.1."""
 
 
 class Place(NamedTuple):
@@ -156,14 +160,14 @@ class GlcicRecipe(loop.Recipe[Batch]):
         self._set_rates(place)
         image, mask = batch.to(self._device)
         if place.phase == "discriminator":
-            figures = self._discriminator_step(batch, image, self._frozen_completion(image, mask))
+            figures = self._discriminator_step(step, batch, image, self._frozen_completion(image, mask))
         else:
-            figures = self._completion_step(batch, image, mask, joint=place.phase == "joint")
+            figures = self._completion_step(step, batch, image, mask, joint=place.phase == "joint")
             if self.average is not None:
                 self.average.update(self.network, step)
         return figures
 
-    def _completion_step(self, batch: Batch, image: Tensor, mask: Tensor, *, joint: bool) -> loop.Figures:
+    def _completion_step(self, step: int, batch: Batch, image: Tensor, mask: Tensor, *, joint: bool) -> loop.Figures:
         self.network.train()
         with self._autocast():
             raw = self.network(image, mask).float()
@@ -171,15 +175,10 @@ class GlcicRecipe(loop.Recipe[Batch]):
         mse = hole_mse(raw, image, mask)
         loss, figures = mse, {"hole_mse": mse.detach()}
         if joint:
-            figures |= self._discriminator_step(batch, image, completed.detach())
-            discriminator, _ = self._adversary()
-            discriminator.requires_grad_(False)  # so the generator's loss leaves no gradient in it
-            with self._autocast():
-                logits = self._judge(completed, batch.corners).float()
-            deceit = F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
-            discriminator.requires_grad_(True)
-            loss = mse + self.options.adversarial * deceit
-            figures["generator_loss"] = deceit.detach()
+            figures |= self._discriminator_step(step, batch, image, completed.detach())
+            deceit, distance = self._judged(batch, image, completed, mask)
+            loss = mse + self.options.adversarial * deceit + self.options.feature_matching * distance
+            figures |= {"generator_loss": deceit.detach(), "feature_distance": distance.detach()}
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         processes.average_gradients(self.network)
@@ -193,16 +192,34 @@ class GlcicRecipe(loop.Recipe[Batch]):
             # Not by way of __call__: so few steps are not worth compiling for this mode too.
             return composite(self.network.forward(image, mask).float(), image, mask)
 
-    def _discriminator_step(self, batch: Batch, image: Tensor, completed: Tensor) -> loop.Figures:
+    def _judged(self, batch: Batch, image: Tensor, completed: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """How badly the discriminators are deceived, and how far what they see is from what they see in `image`."""
+        discriminator, _ = self._adversary()
+        discriminator.requires_grad_(False)  # so the generator's loss leaves no gradient in it
+        with self._autocast():
+            logits, drawn = self._judge(completed, batch.corners)
+            if self.options.feature_matching:
+                with torch.no_grad():
+                    _, wanted = self._judge(image, batch.corners)
+        logits = logits.float()
+        deceit = F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
+        distance = feature_distance(drawn, wanted, mask) if self.options.feature_matching else torch.zeros_like(deceit)
+        discriminator.requires_grad_(True)
+        return deceit, distance
+
+    def _discriminator_step(self, step: int, batch: Batch, image: Tensor, completed: Tensor) -> loop.Figures:
         """Real pictures against composites, never raw output: that would give the game away at the hole's border."""
         discriminator, optimiser = self._adversary()
         discriminator.train()
         with self._autocast():
-            real = self._judge(image, batch.real_corners).float()
-            fake = self._judge(completed, batch.corners).float()
+            real = self._judge(image, batch.real_corners).logits.float()
+            fake = self._judge(completed, batch.corners).logits.float()
         on_real = F.binary_cross_entropy_with_logits(real, torch.full_like(real, self.options.real_label))
         on_fake = F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
         loss = on_real + on_fake
+        if self.options.gradient_penalty and step % _PENALTY_EVERY == 0:
+            weight = self.options.gradient_penalty * _PENALTY_EVERY / 2
+            loss = loss + weight * self._steepness(image, batch.real_corners)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         processes.average_gradients(discriminator)
@@ -211,7 +228,13 @@ class GlcicRecipe(loop.Recipe[Batch]):
         right = ((real > 0).float().mean() + (fake < 0).float().mean()) / 2
         return {"discriminator_loss": loss.detach(), ACCURACY: right.detach()}
 
-    def _judge(self, pictures: Tensor, corners: Sequence[tuple[int, int]]) -> Tensor:
+    def _steepness(self, image: Tensor, corners: Sequence[tuple[int, int]]) -> Tensor:
+        """Squared gradient of the logits by real pictures, in float32: Mescheder et al. 2018, R1."""
+        image = image.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(self._judge(image, corners).logits.sum(), image, create_graph=True)
+        return gradient.square().sum(dim=(1, 2, 3)).mean()
+
+    def _judge(self, pictures: Tensor, corners: Sequence[tuple[int, int]]) -> Verdict:
         discriminator, _ = self._adversary()
         side = discriminator.patch
         patches = torch.stack(
@@ -220,8 +243,8 @@ class GlcicRecipe(loop.Recipe[Batch]):
                 for picture, (top, left) in zip(pictures, corners, strict=True)
             ]
         )
-        logits: Tensor = discriminator(pictures, patches)
-        return logits
+        verdict: Verdict = discriminator(pictures, patches)
+        return verdict
 
     def _adversary(self) -> tuple[ContextDiscriminator, torch.optim.Optimizer]:
         """The discriminators and their optimiser, which `_enter` made."""
@@ -371,6 +394,17 @@ def hole_mse(raw: Tensor, image: Tensor, mask: Tensor) -> Tensor:
     """
     per_picture = ((raw - image).square() * mask).sum(dim=(1, 2, 3)) / (3 * mask.sum(dim=(1, 2, 3)))
     return per_picture.mean()
+
+
+def feature_distance(drawn: Sequence[Tensor], real: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """Squared distance of features, averaged over layers, and per pixel of hole as `hole_mse` is.
+
+    Wang et al. 2018, "pix2pixHD", section 3.3: what tells real from completed also tells what is missing.
+    drawn, real: (B, C, H, W) each; mask (B, 1, S, S), never empty.
+    """
+    share = mask.float().mean(dim=(1, 2, 3)).clamp_min(0.02)
+    layers = [(a.float() - b.float()).square().mean(dim=(1, 2, 3)) for a, b in zip(drawn, real, strict=True)]
+    return (torch.stack(layers).mean(dim=0) / share).mean()
 
 
 def as_images(pixels: npt.NDArray[np.uint8]) -> Tensor:

@@ -45,9 +45,12 @@ def test_parameters_are_those_counted_by_hand(whole: int, patch: int) -> None:
 @pytest.mark.parametrize(("whole", "patch"), [(16, 10), (64, 38), (100, 52)])
 def test_any_size_gives_one_logit_a_picture(whole: int, patch: int) -> None:
     """The depth follows from the input, also where halving leaves a remainder."""
-    logits = ContextDiscriminator(whole, patch)(torch.rand(2, 3, whole, whole), torch.rand(2, 3, patch, patch))
+    network = ContextDiscriminator(whole, patch)
+    logits, features = network(torch.rand(2, 3, whole, whole), torch.rand(2, 3, patch, patch))
     assert logits.shape == (2,)
     assert logits.min() < 0 or logits.max() > 0  # a logit, not squashed into 0..1
+    assert [layer.shape[1] for layer in features] == [*channels_for(whole), *channels_for(patch)]
+    assert all(layer.shape[0] == 2 and layer.min() >= 0 for layer in features)
 
 
 def test_growing_keeps_the_convolutions() -> None:

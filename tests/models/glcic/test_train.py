@@ -14,7 +14,7 @@ from models.catalog import Card, Catalog
 from models.glcic import train as glcic
 from models.glcic.network import CompletionNetwork
 from models.glcic.options import PRESETS, GlcicOptions
-from models.glcic.train import Batch, GlcicRecipe, hole_mse
+from models.glcic.train import Batch, GlcicRecipe, feature_distance, hole_mse
 from models.loading import load
 from models.training import checkpoint, loop
 from models.training.data import Pictures, open_pictures
@@ -138,8 +138,8 @@ def test_the_generators_loss_leaves_no_gradient_in_the_discriminator(pictures: P
 
     _, mask = batch.to(CPU)
 
-    def spy(batch: Batch, image: Tensor, completed: Tensor) -> loop.Figures:
-        figures = original(batch, image, completed)
+    def spy(step: int, batch: Batch, image: Tensor, completed: Tensor) -> loop.Figures:
+        figures = original(step, batch, image, completed)
         assert trained.discriminator is not None
         assert torch.equal(completed * (1 - mask), image * (1 - mask)), "the composite, not the raw output"
         seen.append([p.grad.clone() for p in trained.discriminator.parameters() if p.grad is not None])
@@ -227,6 +227,46 @@ def test_a_small_hole_counts_as_much_as_a_large_one() -> None:
     mask[0, :, :1, :1], mask[1, :, :6] = 1, 1
     assert float(hole_mse(raw, image, mask)) == pytest.approx(0.25)
     assert float(hole_mse(raw * (1 - mask), image, mask)) == 0
+
+
+def test_features_are_compared_per_pixel_of_hole() -> None:
+    """Equal ones are at no distance; each layer counts as much as any other, a small hole as much as a large one."""
+    mask = torch.zeros(2, 1, 10, 10)
+    mask[0, :, :5], mask[1, :, :, :2] = 1, 1  # half of the one picture, a fifth of the other
+    real = [torch.rand(2, 3, 4, 4), torch.rand(2, 7, 2, 2)]
+    drawn = [real[0].clone(), real[1].clone()]
+    assert float(feature_distance(drawn, real, mask)) == 0
+    drawn[0][0] += 1
+    drawn[1][1] += 2
+    assert float(feature_distance(drawn, real, mask)) == pytest.approx((1 / 0.5 + 4 / 0.2) / 2 / 2)
+
+
+def test_the_completion_network_learns_from_what_the_discriminators_see(pictures: Pictures) -> None:
+    """With the adversarial loss off the distance of features alone moves it, and not where its weight is nothing."""
+    after = []
+    for weight in (0.0, 1.0, 1.0):
+        options = with_overrides(TINY, {"feature_matching": weight, "adversarial": 0.0, "lr": 1e-2})
+        trained = recipe(pictures, options)
+        figures = advance(trained, range(4))[-1]
+        assert (float(figures["feature_distance"]) > 0) == (weight > 0)
+        after.append(snapshot(trained.network))
+    assert torch.equal(after[1], after[2])
+    assert not torch.equal(after[0], after[1])
+
+
+def test_a_steep_discriminator_is_made_flatter(pictures: Pictures) -> None:
+    """Where the penalty is due, and large, the logits' gradient by real pictures shrinks; between, nothing is done."""
+    steepness: dict[tuple[float, int], float] = {}
+    for weight, due in ((0.0, 16), (1e3, 16), (1e3, 17)):
+        trained = recipe(pictures, with_overrides(TINY, {"gradient_penalty": weight, "discriminator_lr": 1e-3}))
+        advance(trained, range(3))
+        batch = trained.batch(2)
+        image, _ = batch.to(CPU)
+        for _ in range(5):
+            trained._discriminator_step(due, batch, image, image.flip(0))
+        steepness[weight, due] = float(trained._steepness(image, batch.real_corners).detach())
+    assert steepness[1e3, 16] < 0.5 * steepness[0.0, 16]
+    assert steepness[1e3, 17] == steepness[0.0, 16]
 
 
 def test_what_is_exported_is_what_the_service_loads(pictures: Pictures, tmp_path: Path) -> None:
