@@ -20,8 +20,8 @@ SHIPPED = Path(__file__).parent / "weights"
 Family = Literal["glcic", "dcgan", "vanilla-gan"]
 """The three papers."""
 
-Kind = Literal["glcic", "dcgan", "vanilla-gan", "face-align"]
-"""What a network is: of one of the papers, or the helper that finds the face that GLCIC completes."""
+Kind = Literal["glcic", "dcgan", "vanilla-gan", "face-align", "face-enlarge"]
+"""What a network is: of one of the papers, or one of the two helpers that GLCIC has for faces."""
 
 
 class UnknownModelError(LookupError):

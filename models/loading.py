@@ -10,6 +10,7 @@ from torch import nn
 from models.catalog import Card, Catalog, Kind
 from models.dcgan.network import Generator as DcganGenerator
 from models.glcic.align import AlignmentNetwork
+from models.glcic.enlarge import EnlargingNetwork
 from models.glcic.network import CompletionNetwork
 from models.vanilla_gan.network import Generator as VanillaGanGenerator
 
@@ -21,6 +22,7 @@ class WeightsError(RuntimeError):
 BUILDERS: dict[Kind, Callable[..., nn.Module]] = {
     "glcic": CompletionNetwork,
     "face-align": AlignmentNetwork,
+    "face-enlarge": EnlargingNetwork,
     "dcgan": DcganGenerator,
     "vanilla-gan": VanillaGanGenerator,
 }
