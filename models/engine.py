@@ -12,6 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.catalog import Card, Catalog
 from models.glcic.align import AlignmentNetwork, FindFaces, align
+from models.glcic.enlarge import Enlarge, EnlargingNetwork, enlarge
 from models.glcic.geometry import Box, bounding_box
 from models.glcic.network import CompletionNetwork, composite
 from models.glcic.reach import parts_needed
@@ -23,8 +24,8 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _WINOGRAD_GAIN = 1.5
 """What bfloat16 has to gain: float32's convolutions go through Winograd's domain, which saves about as much."""
 
-ALIGNER = "face-align"
-"""The model that finds faces."""
+ALIGNER, ENLARGER = "face-align", "face-enlarge"
+"""The models that find faces, and that enlarge what was drawn of one."""
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
@@ -108,7 +109,8 @@ class CompletionEngine:
 
     `image_size` is the side of the pictures it was trained at; `precision` is
     chosen by the device where it is not given; `find_faces` says where the faces
-    are that it completes best when they are upright and in their place.
+    are that it completes best when they are upright and in their place, and
+    `enlarge` makes what it drew of them larger.
     """
 
     def __init__(
@@ -118,10 +120,12 @@ class CompletionEngine:
         image_size: int = 128,
         precision: torch.dtype | None = None,
         find_faces: FindFaces | None = None,
+        enlarge: Enlarge | None = None,
     ) -> None:
         self.device = device
         self.image_size = image_size
         self.find_faces = find_faces
+        self.enlarge = enlarge
         # On a CPU a batch costs as much as its pictures one by one, and a picture's bytes would depend on the others'.
         self.batch_limit = 1 if device.type == "cpu" else 16
         self.precision = precision or choose_precision(device)
@@ -168,7 +172,14 @@ def open_engine(catalog: Catalog, card: Card, device: torch.device) -> Completio
         if not isinstance(aligner, AlignmentNetwork):
             raise WeightsError(f"{ALIGNER} does not find faces.")
         find_faces = partial(align, network=aligner)
-    return CompletionEngine(network, device, card.image_size, find_faces=find_faces)
+    larger: Enlarge | None = None
+    if find_faces is not None and ENLARGER in catalog.names():
+        enlarger = load(catalog, catalog.get(ENLARGER), device)
+        if not isinstance(enlarger, EnlargingNetwork):
+            raise WeightsError(f"{ENLARGER} does not enlarge pictures.")
+        enlarger.to(choose_precision(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+        larger = partial(enlarge, network=enlarger)
+    return CompletionEngine(network, device, card.image_size, find_faces=find_faces, enlarge=larger)
 
 
 def _fold_batch_norm(network: CompletionNetwork) -> CompletionNetwork:

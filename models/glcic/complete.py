@@ -18,6 +18,7 @@ from torch import Tensor
 
 from models.glcic.align import FindFaces
 from models.glcic.blend import Blend, add_detail, blend, calm, lean_on_neighbours, sharpen
+from models.glcic.enlarge import Enlarge
 from models.glcic.face_view import TurnedView, view_again
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, View
 from models.glcic.network import MARGIN
@@ -30,7 +31,8 @@ Progress = Callable[[int, int], None]
 
 BlendChoice = Literal["auto"] | Blend
 """auto: `feather` for a network that knows faces, and what colours they have, sharpened where it is enlarged
-(`models.glcic.blend.sharpen`), with what a face's other side lends (`models.glcic.symmetry`); for any other `poisson`,
+(`models.glcic.blend.sharpen`), enlarged by a network of its own (`models.glcic.enlarge`), with what a face's other side
+lends (`models.glcic.symmetry`); for any other `poisson`,
 contrasts kept within those around (`models.glcic.blend.calm`), and detail borrowed from the rest of the photograph
 (`models.glcic.texture`). Either leans on known pixels next door (`models.glcic.blend.lean_on_neighbours`)."""
 
@@ -62,6 +64,11 @@ class Engine(Protocol):
     @property
     def find_faces(self) -> FindFaces | None:
         """Finds the face that a hole belongs to, for a network that was trained on aligned faces."""
+        ...
+
+    @property
+    def enlarge(self) -> Enlarge | None:
+        """Enlarges what was drawn of a face better than interpolation does."""
         ...
 
     def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
@@ -201,7 +208,8 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
             _put_back(result, mask, box, view, joined, how, leans=True, borrows=True)
         elif isinstance(view, TurnedView):
             joined = sharpen(joined, hole & view.face, view.scale)
-            _put_back(result, mask, box, view, joined, how, leans=True)
+            larger = joined if chosen.enlarge is None else chosen.enlarge(joined, hole, view.scale)
+            _put_back(result, mask, box, view, larger, how, leans=True)
             _lend(result, image, mask, box, view, joined, hole)
         else:
             _put_back(result, mask, box, view, joined, how, leans=True)

@@ -29,10 +29,11 @@ from models.training.moves import generator, mirror
 from models.training.options import Options
 from models.training.report import grid
 
-SIDE, CROP = 160, 96
+SIDE, CROP = 144, 96
 _FACES = 0.7  # of the pictures; the rest are scenes, so that not every edge is a lip
 _BLURRED, _MOST_BLUR = 0.6, 0.9  # share of the pictures; the widest Gaussian's sigma in pixels of what is enlarged
 _MEASURED, _SHOWN = 128, 8
+_MIDDLE = slice((SIDE - CROP) // 2, (SIDE + CROP) // 2)
 
 Crop = npt.NDArray[np.uint8]
 
@@ -94,7 +95,7 @@ class EnlargeRecipe(loop.Recipe[Batch]):
 
     def validate(self) -> dict[str, float]:
         """On held-out faces, beside cubic interpolation."""
-        crops = [picture[32 : 32 + CROP, 32 : 32 + CROP] for picture in self._faces["validation"].pixels[:_MEASURED]]
+        crops = [picture[_MIDDLE, _MIDDLE] for picture in self._faces["validation"].pixels[:_MEASURED]]
         small, large = _collate(crops, np.random.default_rng(0))
         with torch.inference_mode():
             ways = {"psnr_db": self._network(small), "psnr_db_cubic": _cubic(small)}
@@ -102,7 +103,7 @@ class EnlargeRecipe(loop.Recipe[Batch]):
 
     def preview(self) -> Crop:
         """Held-out faces enlarged by cubic interpolation, by the network, and as they were."""
-        crops = [picture[32 : 32 + CROP, 32 : 32 + CROP] for picture in self._faces["validation"].pixels[:_SHOWN]]
+        crops = [picture[_MIDDLE, _MIDDLE] for picture in self._faces["validation"].pixels[:_SHOWN]]
         small, large = _collate(crops, np.random.default_rng(1))
         with torch.inference_mode():
             rows = (_cubic(small), self._network(small), large)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from models.catalog import UnknownModelError
 from models.glcic.align import FindFaces
+from models.glcic.enlarge import Enlarge
 from worker.broker import Broker
 from worker.connection import connect
 from worker.contracts import INFERENCE_QUEUE, InpaintRequest, Job, JobState
@@ -37,6 +38,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.find_faces: FindFaces | None = None
+        self.enlarge: Enlarge | None = None
         self.others: dict[str, Engine] = {}
         self.batches: list[int] = []
         self.before: Callable[[int], None] = lambda _: None

@@ -9,6 +9,7 @@ from torch import Tensor
 from models.catalog import SHIPPED, Catalog
 from models.engine import CompletionEngine, prepare_process
 from models.glcic.align import FindFaces
+from models.glcic.enlarge import Enlarge
 from models.glcic.network import CompletionNetwork
 from models.loading import load
 
@@ -20,6 +21,7 @@ class FakeEngine:
         self.batch_limit = batch_limit
         self.image_size = image_size
         self.find_faces: FindFaces | None = None
+        self.enlarge: Enlarge | None = None
         self.shapes: list[tuple[int, ...]] = []
 
     def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
