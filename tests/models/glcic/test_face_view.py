@@ -246,6 +246,28 @@ def test_what_is_drawn_of_a_face_is_sharpened(monkeypatch: pytest.MonkeyPatch) -
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (88, 127, 60, 99)
 
 
+def test_what_is_drawn_of_a_face_is_enlarged_by_the_engine() -> None:
+    """As often as it has to be, and what it makes of it is what is written; not where the person chose the blend."""
+    faces = FakeEngine(image_size=FRAME)
+    image = smooth_picture(1000, 1000)
+    mask = np.zeros(image.shape[:2], bool)
+    mask[560:640, 420:500] = True
+    faces.find_faces = face_at(within=Box(100, 100, 900, 900))
+    seen: list[tuple[int, float]] = []
+
+    def enlarge(canvas: np.ndarray, hole: np.ndarray, scale: float) -> np.ndarray:
+        seen.append((int(hole.sum()), scale))
+        return np.ones((4 * canvas.shape[0], 4 * canvas.shape[1], 3), np.float32)
+
+    before = complete(image, mask, faces)
+    faces.enlarge = enlarge
+    after = complete(image, mask, faces)
+    assert seen == [(16 * 16, 160 / 800)]
+    assert before[590:610, 450:470].mean() < 200 < 250 < after[590:610, 450:470].mean()
+    complete(image, mask, faces, blend="poisson")
+    assert len(seen) == 1
+
+
 def test_outside_the_hole_a_completed_face_is_as_it_was() -> None:
     """Through a turned view, too, a completion changes nothing outside the mask and repeats to the byte."""
     picture = smooth_picture(1000, 1000)
