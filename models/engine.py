@@ -177,7 +177,7 @@ def open_engine(catalog: Catalog, card: Card, device: torch.device) -> Completio
         enlarger = load(catalog, catalog.get(ENLARGER), device)
         if not isinstance(enlarger, EnlargingNetwork):
             raise WeightsError(f"{ENLARGER} does not enlarge pictures.")
-        enlarger.to(choose_precision(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+        enlarger.to(memory_format=torch.channels_last).compute_in(choose_precision(device))
         larger = partial(enlarge, network=enlarger)
     return CompletionEngine(network, device, card.image_size, find_faces=find_faces, enlarge=larger)
 

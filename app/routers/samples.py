@@ -143,8 +143,8 @@ def _find_generator(clients: Clients, model: str) -> Card:
     card = clients.catalog.get(families.get(model, model))
     if card.family == "glcic":
         raise bad_parameter(f"Model '{card.name}' completes pictures: send one to POST /inpaint. It draws no samples.")
-    if card.family == "face-align":
-        raise bad_parameter(f"Model '{card.name}' finds faces for others. It draws no samples.")
+    if card.family not in families:
+        raise bad_parameter(f"Model '{card.name}' helps others with faces. It draws no samples.")
     return card
 
 

@@ -24,7 +24,7 @@ towards the middle. poisson: it is spread over the whole hole."""
 _GRAIN = 0.8  # of the strength of the detail around the hole
 _MOST_GRAIN = 2.5  # times the median strength around the hole
 _CALM = 1.5  # times the standard deviation of the colours around
-_SHARPER = 2.8  # strength of the unsharp mask where a canvas is enlarged without end; for portraits about 1.9
+_SHARPER = 1.2  # strength of the unsharp mask where a canvas is enlarged without end; for portraits about 0.8
 _SOFT, _SHARP_FROM = 2.0, 3  # its width; how far from the hole's edge it has its full strength
 _ENOUGH = 0.05  # contrast above which it adds no more
 _SURE = 16  # greatest depth of a hole, in pixels of the canvas, up to which it has it

@@ -5,7 +5,7 @@ import { h, showError } from "../dom.js";
 import { duration, figureTitle, number, plural } from "../format.js";
 
 /** In the order in which they are shown. */
-const FAMILIES = { glcic: "Completion", dcgan: "Faces from noise", "vanilla-gan": "Digits from noise", "face-align": "Helper" };
+const FAMILIES = { glcic: "Completion", dcgan: "Faces from noise", "vanilla-gan": "Digits from noise", "face-align": "Helper", "face-enlarge": "Helper" };
 
 /** What a person came for first, helpers last. @param {any[]} models @returns {any[]} */
 export function inOrder(models) {
