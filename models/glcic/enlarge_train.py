@@ -73,14 +73,14 @@ class EnlargeRecipe(loop.Recipe[Batch]):
 
     def batch(self, step: int) -> Batch:
         """See `Recipe.batch`."""
-        random = generator(self.options.seed, 0, step)
-        return _collate([self._crop(random) for _ in range(self.options.batch_size)], random)
+        chance = generator(self.options.seed, 0, step)
+        return _collate([self._crop(chance) for _ in range(self.options.batch_size)], chance)
 
-    def _crop(self, random: np.random.Generator) -> Crop:
-        pictures = (self._faces if random.random() < _FACES else self._scenes)["train"].pixels
-        picture = pictures[random.integers(len(pictures))]
-        top, left = (int(random.integers(0, side - CROP + 1)) for side in picture.shape[:2])
-        return mirror(random, picture[top : top + CROP, left : left + CROP])
+    def _crop(self, chance: np.random.Generator) -> Crop:
+        pictures = (self._faces if chance.random() < _FACES else self._scenes)["train"].pixels
+        picture = pictures[chance.integers(len(pictures))]
+        top, left = (int(chance.integers(0, side - CROP + 1)) for side in picture.shape[:2])
+        return mirror(chance, picture[top : top + CROP, left : left + CROP])
 
     def step(self, step: int, batch: Batch) -> loop.Figures:  # noqa: ARG002 - the schedule counts
         """See `Recipe.step`."""
@@ -143,13 +143,13 @@ class EnlargeRecipe(loop.Recipe[Batch]):
         )
 
 
-def _collate(crops: list[Crop], random: np.random.Generator) -> Batch:
+def _collate(crops: list[Crop], chance: np.random.Generator) -> Batch:
     """Crops (CROP, CROP, 3) uint8, and the same halved, some of them blurred."""
     small = []
     for crop in crops:
         half = cv2.resize(crop.astype(np.float32) / 255, (CROP // 2, CROP // 2), interpolation=cv2.INTER_AREA)
-        if random.random() < _BLURRED:
-            half = cv2.GaussianBlur(half, (0, 0), float(random.uniform(0.3, _MOST_BLUR)))
+        if chance.random() < _BLURRED:
+            half = cv2.GaussianBlur(half, (0, 0), float(chance.uniform(0.3, _MOST_BLUR)))
         small.append(half)
     return Batch(torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2), as_images(np.stack(crops)))
 
