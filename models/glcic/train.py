@@ -177,8 +177,11 @@ class GlcicRecipe(loop.Recipe[Batch]):
         if joint:
             figures |= self._discriminator_step(step, batch, image, completed.detach())
             deceit, distance = self._judged(batch, image, completed, mask)
-            loss = mse + self.options.adversarial * deceit + self.options.feature_matching * distance
-            figures |= {"generator_loss": deceit.detach(), "feature_distance": distance.detach()}
+            loss = mse + self.options.adversarial * deceit
+            figures["generator_loss"] = deceit.detach()
+            if distance is not None:
+                loss = loss + self.options.feature_matching * distance
+                figures["feature_distance"] = distance.detach()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         processes.average_gradients(self.network)
@@ -192,8 +195,8 @@ class GlcicRecipe(loop.Recipe[Batch]):
             # Not by way of __call__: so few steps are not worth compiling for this mode too.
             return composite(self.network.forward(image, mask).float(), image, mask)
 
-    def _judged(self, batch: Batch, image: Tensor, completed: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """How badly the discriminators are deceived, and how far what they see is from what they see in `image`."""
+    def _judged(self, batch: Batch, image: Tensor, completed: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
+        """How badly the discriminators are deceived, and, if wanted, how far what they see is from that in `image`."""
         discriminator, _ = self._adversary()
         discriminator.requires_grad_(False)  # so the generator's loss leaves no gradient in it
         with self._autocast():
@@ -203,7 +206,7 @@ class GlcicRecipe(loop.Recipe[Batch]):
                     _, wanted = self._judge(image, batch.corners)
         logits = logits.float()
         deceit = F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
-        distance = feature_distance(drawn, wanted, mask) if self.options.feature_matching else torch.zeros_like(deceit)
+        distance = feature_distance(drawn, wanted, mask) if self.options.feature_matching else None
         discriminator.requires_grad_(True)
         return deceit, distance
 

@@ -1,7 +1,7 @@
 """GLCIC's training step as the device's preset runs it, against a plain float32 loop over the same network.
 
 The plain loop is what one writes first: float32, NCHW, PyTorch's convolutions, AdamW as it comes, denormals as the
-processor handles them. Both start from the weights that ship, take batches of 16 (of 64 on a GPU), and run in
+processor handles them. Both start from the weights that ship, take batches of 16 (of 128 on a GPU), and run in
 processes of their own, in turns, so that neither inherits the other's settings and both meet the same neighbours.
 What is compared is the median step of the completion phase.
 """
@@ -29,13 +29,14 @@ from tests.benchmarks.plain import plain
 WEIGHTS = Path(__file__).parents[2] / "models" / "weights" / "glcic-celeba.safetensors"
 SIZES, ROUNDS = (64, 128), 3
 STEPS, WARM_UP = 5, 2
+_PICTURES = PRESETS["gpu"].batch_size
 
 
 def pictures(size: int) -> Pictures:
-    """Sixty-four smooth ones."""
-    coarse = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3))
+    """Smooth ones, a batch of the larger preset."""
+    coarse = np.random.default_rng(0).integers(0, 256, (_PICTURES, 8, 8, 3))
     pixels = coarse.repeat(size // 8, axis=1).repeat(size // 8, axis=2).astype(np.uint8)
-    return Pictures(pixels, ("",) * 64, (), (0.5, 0.5, 0.5), "noise", "free")
+    return Pictures(pixels, ("",) * _PICTURES, (), (0.5, 0.5, 0.5), "noise", "free")
 
 
 def preset() -> str:

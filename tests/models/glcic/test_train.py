@@ -248,7 +248,7 @@ def test_the_completion_network_learns_from_what_the_discriminators_see(pictures
         options = with_overrides(TINY, {"feature_matching": weight, "adversarial": 0.0, "lr": 1e-2})
         trained = recipe(pictures, options)
         figures = advance(trained, range(4))[-1]
-        assert (float(figures["feature_distance"]) > 0) == (weight > 0)
+        assert ("feature_distance" in figures) == (weight > 0)
         after.append(snapshot(trained.network))
     assert torch.equal(after[1], after[2])
     assert not torch.equal(after[0], after[1])
