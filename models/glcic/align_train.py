@@ -7,9 +7,8 @@ ends with `weights.safetensors` and `card.json`, as after `inpaint train`.
 """
 
 import argparse
-import sys
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,16 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.catalog import Card, write_atomically
 from models.engine import autocast, prepare_process
 from models.glcic.align import ANCHORS, FACE_CENTRE, FACE_RADIUS, VIEW, AlignmentNetwork, Picture, align
 from models.glcic.align_samples import SHARES, SIDE, Sample, make_sample
 from models.glcic.geometry import Box
+from models.glcic.helper_train import HelperOptions, HelperRecipe, Splits, train
 from models.glcic.train import load_initial
 from models.training import loop
-from models.training.data import Pictures, open_pictures
+from models.training.data import open_pictures
 from models.training.moves import generator
-from models.training.options import Options
 from models.training.report import grid
 
 _POSE_WEIGHT = 4.0
@@ -34,7 +32,7 @@ _MEASURED = 300  # made pictures per validation
 _SHOWN = 32  # of a batch, in the preview
 
 
-class AlignOptions(Options):
+class AlignOptions(HelperOptions):
     """How the alignment network is trained."""
 
     batch_size: int = 96
@@ -53,32 +51,26 @@ class Batch(NamedTuple):
     is_face: Tensor
 
 
-class AlignRecipe(loop.Recipe[Batch]):
-    """One network, AdamW with one cycle; samples are made on the way."""
+class AlignRecipe(HelperRecipe[Batch]):
+    """Samples are made on the way."""
 
     options: AlignOptions
+    _network: AlignmentNetwork
 
     def __init__(
         self,
         options: AlignOptions,
-        faces: dict[str, Pictures],
-        scenes: dict[str, Pictures],
+        faces: Splits,
+        scenes: Splits,
         *,
         init: Path | None = None,
     ) -> None:
-        self.options = options
-        self.steps = options.steps
-        self._faces, self._scenes = faces, scenes
         torch.manual_seed(options.seed)
-        self._network = AlignmentNetwork()
-        self._network.mean_pixel.copy_(torch.tensor(faces["train"].mean_pixel))
+        network = AlignmentNetwork()
+        network.mean_pixel.copy_(torch.tensor(faces["train"].mean_pixel))
         if init is not None:
-            load_initial(self._network, init, "network that finds faces")
-        self._network.to(memory_format=torch.channels_last)
-        self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=options.lr, weight_decay=0.02)
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, options.lr, total_steps=options.steps, pct_start=0.1
-        )
+            load_initial(network, init, "network that finds faces")
+        super().__init__(options, faces, scenes, network, weight_decay=0.02, rising=0.1)
 
     def batch(self, step: int) -> Batch:
         """See `Recipe.batch`."""
@@ -93,10 +85,7 @@ class AlignRecipe(loop.Recipe[Batch]):
         off = anchor_errors(poses, batch.poses)
         pose_loss = (off * batch.is_face).sum() / batch.is_face.sum().clamp(min=1)
         face_loss = F.binary_cross_entropy_with_logits(logits.float(), batch.is_face)
-        self._optimizer.zero_grad()
-        torch.autograd.backward(_POSE_WEIGHT * pose_loss + face_loss)
-        self._optimizer.step()
-        self._schedule.step()
+        self.descend(_POSE_WEIGHT * pose_loss + face_loss)
         right = ((logits > 0) == (batch.is_face > 0.5)).float().mean()
         return {"anchor_error_px": FACE_RADIUS * pose_loss.detach(), "face_loss": face_loss.detach(), "right": right}
 
@@ -156,25 +145,6 @@ class AlignRecipe(loop.Recipe[Batch]):
             tiles.append(tile)
         return grid([tiles[row : row + 8] for row in range(0, _SHOWN, 8)])
 
-    def state_dict(self) -> dict[str, Any]:
-        """See `Recipe.state_dict`."""
-        return {
-            "network": self._network.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Recipe.load_state_dict`."""
-        self._network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
-
-    def weights(self) -> dict[str, Tensor]:
-        """See `Recipe.weights`."""
-        state = self._network.state_dict()
-        return {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
-
     def about(self) -> loop.About:
         """See `Recipe.about`."""
         return loop.About(
@@ -221,11 +191,7 @@ def main() -> None:
         for path in (arguments.faces, arguments.scenes)
     )
     recipe = AlignRecipe(options, faces, scenes, init=arguments.init)
-    loop.run(recipe, arguments.out, device=torch.device("cpu"), resume=arguments.resume)
-    path = arguments.out / loop.CARD
-    card = Card.model_validate_json(path.read_bytes())
-    command = loop.command_line(["python", "-m", "models.glcic.align_train", *sys.argv[1:]])
-    write_atomically(path, card.model_copy(update={"command": command}).model_dump_json(indent=2).encode())
+    train(recipe, arguments.out, "models.glcic.align_train", resume=arguments.resume)
 
 
 if __name__ == "__main__":

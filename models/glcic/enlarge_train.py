@@ -8,9 +8,8 @@ after `inpaint train`.
 """
 
 import argparse
-import sys
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,14 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.catalog import Card, write_atomically
 from models.engine import autocast, prepare_process
 from models.glcic.enlarge import EnlargingNetwork
+from models.glcic.helper_train import HelperOptions, HelperRecipe, Splits, train
 from models.glcic.train import as_images, as_pixels
 from models.training import loop
-from models.training.data import Pictures, open_pictures
+from models.training.data import open_pictures
 from models.training.moves import generator, mirror
-from models.training.options import Options
 from models.training.report import grid
 
 SIDE, CROP = 144, 96
@@ -38,7 +36,7 @@ _MIDDLE = slice((SIDE - CROP) // 2, (SIDE + CROP) // 2)
 Crop = npt.NDArray[np.uint8]
 
 
-class EnlargeOptions(Options):
+class EnlargeOptions(HelperOptions):
     """How the enlarging network is trained."""
 
     batch_size: int = 24
@@ -55,21 +53,15 @@ class Batch(NamedTuple):
     large: Tensor
 
 
-class EnlargeRecipe(loop.Recipe[Batch]):
-    """One network, AdamW with one cycle, absolute error."""
+class EnlargeRecipe(HelperRecipe[Batch]):
+    """Absolute error."""
 
     options: EnlargeOptions
+    _network: EnlargingNetwork
 
-    def __init__(self, options: EnlargeOptions, faces: dict[str, Pictures], scenes: dict[str, Pictures]) -> None:
-        self.options = options
-        self.steps = options.steps
-        self._faces, self._scenes = faces, scenes
+    def __init__(self, options: EnlargeOptions, faces: Splits, scenes: Splits) -> None:
         torch.manual_seed(options.seed)
-        self._network = EnlargingNetwork().to(memory_format=torch.channels_last)
-        self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=options.lr, weight_decay=0.0)
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, options.lr, total_steps=options.steps, pct_start=0.05
-        )
+        super().__init__(options, faces, scenes, EnlargingNetwork(), weight_decay=0.0, rising=0.05)
 
     def batch(self, step: int) -> Batch:
         """See `Recipe.batch`."""
@@ -87,10 +79,7 @@ class EnlargeRecipe(loop.Recipe[Batch]):
         with autocast(torch.device("cpu"), self.options.precision):
             enlarged = self._network(batch.small)
         loss = (enlarged - batch.large).abs().mean()
-        self._optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        self._optimizer.step()
-        self._schedule.step()
+        self.descend(loss)
         return {"absolute_error": loss.detach()}
 
     def validate(self) -> dict[str, float]:
@@ -108,24 +97,6 @@ class EnlargeRecipe(loop.Recipe[Batch]):
         with torch.inference_mode():
             rows = (_cubic(small), self._network(small), large)
         return grid([list(as_pixels(row)) for row in rows])
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `Recipe.state_dict`."""
-        return {
-            "network": self._network.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Recipe.load_state_dict`."""
-        self._network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
-
-    def weights(self) -> dict[str, Tensor]:
-        """See `Recipe.weights`."""
-        return self._network.state_dict()
 
     def about(self) -> loop.About:
         """See `Recipe.about`."""
@@ -176,11 +147,7 @@ def main() -> None:
         for path in (arguments.faces, arguments.scenes)
     )
     recipe = EnlargeRecipe(options, faces, scenes)
-    loop.run(recipe, arguments.out, device=torch.device("cpu"), resume=arguments.resume)
-    path = arguments.out / loop.CARD
-    card = Card.model_validate_json(path.read_bytes())
-    command = loop.command_line(["python", "-m", "models.glcic.enlarge_train", *sys.argv[1:]])
-    write_atomically(path, card.model_copy(update={"command": command}).model_dump_json(indent=2).encode())
+    train(recipe, arguments.out, "models.glcic.enlarge_train", resume=arguments.resume)
 
 
 if __name__ == "__main__":

@@ -156,6 +156,6 @@ PRESETS: dict[str, GlcicOptions] = {
         move_degrees=10,
         log_every=100,
         preview_every=1000,
-        data_threads=14,
+        data_threads=8,
     ),
 }
