@@ -65,7 +65,8 @@ def test_a_worker_that_no_longer_hears_its_queue_ends(
     killed: list[tuple[int, int]] = []
     monkeypatch.setattr("worker.watch.os.kill", lambda *arguments: killed.append(arguments))
     monkeypatch.setattr("worker.watch.DEAF_SECONDS", 0.0)
-    watch = Watch("node", INFERENCE_QUEUE, settings, make_celery(settings), lambda: [1])
+    # No other test has workers on this node: those of `test_runtime.py` announce themselves to the end.
+    watch = Watch("deaf", INFERENCE_QUEUE, settings, make_celery(settings), lambda: [1])
 
     def look() -> list[tuple[int, int]]:
         killed.clear()
@@ -76,9 +77,9 @@ def test_a_worker_that_no_longer_hears_its_queue_ends(
     job = submit()
     client.lpush(INFERENCE_QUEUE, "a message")
     assert not look(), "no worker of this node is ready"
-    ledger.announce("node:1", WorkerInfo(id="node:1", queue=INFERENCE_QUEUE), 60)
+    ledger.announce("deaf:1", WorkerInfo(id="deaf:1", queue=INFERENCE_QUEUE), 60)
     assert set(look()) == {(os.getpid(), signal.SIGKILL)}
-    lease = ledger.lease(job.id, "node:1")
+    lease = ledger.lease(job.id, "deaf:1")
     assert lease is not None
     assert not look(), "it has a job"
     ledger.succeed(lease, RESULT)
