@@ -1,5 +1,6 @@
 """Convolutions that take the way which is fastest on a CPU; the numbers differ from PyTorch's by roundings."""
 
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -14,8 +15,8 @@ from models.winograd import Zeros
 class Conv2d(nn.Conv2d):
     """`nn.Conv2d`, with the same parameters.
 
-    3x3 kernels of stride 1 learn tap by tap where they reach far, and in float32 they go
-    through Winograd's domain where that saves enough; anything else goes PyTorch's way.
+    3x3 kernels of stride 1 go through Winograd's domain where that saves enough, and
+    learn tap by tap where they reach far; anything else goes PyTorch's way.
     """
 
     _prepared: tuple[Tensor, int, Tensor] | None = None
@@ -25,17 +26,18 @@ class Conv2d(nn.Conv2d):
         out: Tensor
         own, dilation = self._own_zeros(), self.dilation[0]
         zeros = zeros or own
-        if self._suits_winograd(input, zeros):
+        # Autocast does not see into a Function.
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
+        if self._suits_winograd(input, zeros, dtype):
+            input = input.to(dtype)
             if torch.is_grad_enabled():
                 out = winograd.Differentiable.apply(input, self.weight, self.bias, dilation, zeros)
             else:
-                out = winograd.convolve(input, self._kernels(self.weight), self.bias, dilation, zeros)
+                out = winograd.convolve(input, self._kernels(self.weight, dtype), self.bias, dilation, zeros)
         elif zeros != own:
             padded = F.pad(input, zeros)
             out = F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
         elif self._reaches_far(input):
-            # Autocast does not see into a Function.
-            dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
             bias = self.bias if self.bias is None else self.bias.to(dtype)
             out = FarReaching.apply(input.to(dtype), self.weight.to(dtype), bias, dilation)
         else:
@@ -61,20 +63,19 @@ class Conv2d(nn.Conv2d):
             and x.device.type == "cpu"
         )
 
-    def _suits_winograd(self, x: Tensor, zeros: Zeros) -> bool:
+    def _suits_winograd(self, x: Tensor, zeros: Zeros, dtype: torch.dtype) -> bool:
         return (
             self._is_simple(x)
-            and x.dtype == self.weight.dtype == torch.float32
-            and not torch.is_autocast_enabled("cpu")
+            and multiplications_matter(dtype)
             and not self.weight.is_inference()  # nothing would tell that it has changed
             and winograd.suits(x, self.out_channels, self.dilation[0], zeros)
         )
 
-    def _kernels(self, weight: Tensor) -> Tensor:
+    def _kernels(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
         """As `winograd.transform_kernels`, kept until `weight` changes."""
         kept = self._prepared
-        if kept is None or kept[0] is not weight or kept[1] != weight._version:
-            kept = self._prepared = (weight, weight._version, winograd.transform_kernels(weight.detach()))
+        if kept is None or kept[0] is not weight or kept[1] != weight._version or kept[2].dtype != dtype:
+            kept = self._prepared = (weight, weight._version, winograd.transform_kernels(weight.detach(), dtype).contiguous())
         return kept[2]
 
     def _reaches_far(self, x: Tensor) -> bool:
@@ -87,6 +88,15 @@ class Conv2d(nn.Conv2d):
             and self.padding == (dilation, dilation)
             and 2 * dilation >= min(x.shape[2:])
         )
+
+
+@cache
+def multiplications_matter(dtype: torch.dtype) -> bool:
+    """Whether a CPU spends a convolution in `dtype` on multiplying, so that fewer are faster.
+
+    With a matrix unit (AMX) it spends more on moving numbers, of which Winograd's domain has more.
+    """
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and not torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 class FarReaching(torch.autograd.Function):

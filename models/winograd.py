@@ -1,4 +1,4 @@
-"""3x3 convolutions with a quarter of the multiplications, for CPUs that compute in float32.
+"""3x3 convolutions with a quarter of the multiplications, for CPUs.
 
 Lavin, Gray: "Fast Algorithms for Convolutional Neural Networks", CVPR 2016,
 section 4.1 and F(4x4, 3x3): a tile of 6x6 pixels and the kernel are brought
@@ -6,6 +6,12 @@ into a domain in which their convolution is 36 products, which come back as
 4x4 pixels; for all tiles and channels these are 36 matrix products. A dilated
 convolution is an ordinary one over every d-th pixel, so its tiles take every
 d-th pixel.
+
+Both ways are sums in which much cancels out, and how much depends on the points
+that the domain is made of. Those here are of Barabasz et al., "Error Analysis and
+Improving the Accuracy of Winograd Convolution for Deep Neural Networks", 2020:
+in bfloat16 a layer of the completion network differs by 0.4 to 0.9 % from the
+exact one, where rounding the exact one differs by 0.2 %.
 """
 
 from collections.abc import Iterator
@@ -20,20 +26,22 @@ OUT = 4
 IN = 6
 POINTS = IN * IN
 
-# B^T, G and A^T of the paper for the points 0, 1, -1, 2, -2 and infinity; both directions of a tile at once.
+# B^T, 15 G and A^T of the paper for the points 0, 1, -1, 1/2, -2 and infinity; both directions of a tile at once.
+# Multiplied by 15, all numbers are exact in bfloat16, and so are their products.
 _B = torch.tensor(
     [
-        [4.0, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
+        [1, -1.5, -2, 1.5, 1, 0],
+        [0, -1, 0.5, 2.5, 1, 0],
+        [0, 1, -2.5, 0.5, 1, 0],
         [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
+        [0, 0.5, -1, -0.5, 1, 0],
+        [0, 1, -1.5, -2, 1.5, 1],
     ]
 )
-_G = torch.tensor([[6.0, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
-_A = torch.tensor([[1.0, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
+_G = torch.tensor([[15.0, 0, 0], [5, 5, 5], [-5, 5, -5], [-16, -8, -4], [1, -2, 4], [0, 0, 15]])
+_A = torch.tensor([[1, 1, 1, 1, 1, 0], [0, 1, -1, 0.5, -2, 0], [0, 1, 1, 0.25, 4, 0], [0, 1, -1, 0.125, -8, 1]])
 _INPUT, _KERNEL, _OUTPUT = torch.kron(_B, _B), torch.kron(_G, _G), torch.kron(_A, _A)
+_KERNEL_SCALE = 15 * 15
 
 _ONES = 1 * IN + 1
 """The point (1, 1): what is added to it is added to each pixel of its tile."""
@@ -58,10 +66,19 @@ def suits(x: Tensor, channels_out: int, dilation: int, zeros: Zeros) -> bool:
     return there < 0.9 * tiling.height * tiling.width * 9 * products
 
 
-def transform_kernels(weight: Tensor) -> Tensor:
-    """(out, in, 3, 3) to (36, in, out)."""
-    channels_out, channels_in = weight.shape[:2]
-    return (_KERNEL @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(POINTS, channels_in, channels_out)
+def transform_kernels(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """(out, in, 3, 3) to (36, in, out) in `dtype`."""
+    return _transformed(weight, _KERNEL, dtype).transpose(1, 2)
+
+
+def _turned(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """As `transform_kernels` of the kernels that lead back, turned round: (36, out, in)."""
+    return _transformed(weight, _KERNEL.flip(1), dtype)
+
+
+def _transformed(weight: Tensor, matrix: Tensor, dtype: torch.dtype) -> Tensor:
+    taps = (weight / _KERNEL_SCALE).to(dtype).permute(2, 3, 0, 1).reshape(9, -1)
+    return (matrix.to(dtype) @ taps).view(POINTS, *weight.shape[:2])
 
 
 def convolve(x: Tensor, kernels: Tensor, bias: Tensor | None, dilation: int, zeros: Zeros) -> Tensor:
@@ -75,7 +92,7 @@ def convolve(x: Tensor, kernels: Tensor, bias: Tensor | None, dilation: int, zer
         if bias is not None:
             products[_ONES] += bias
         pixels = tiling.pixels(out, chunk)
-        pixels.copy_((_OUTPUT @ products.view(POINTS, -1)).view(pixels.shape))
+        pixels.copy_((_OUTPUT.to(x.dtype) @ products.view(POINTS, -1)).view(pixels.shape))
     return out[:, : tiling.height, : tiling.width].permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
 
 
@@ -85,13 +102,13 @@ def weight_gradient(x: Tensor, gradient: Tensor, dilation: int, zeros: Zeros) ->
     channels_out = gradient.shape[1]
     tiling = _Tiling.of(x, dilation, zeros)
     padded, gradient = tiling.pad(x, zeros), tiling.pad(gradient, NO_ZEROS)
-    total = x.new_zeros(POINTS, channels_in, channels_out)
+    total = torch.zeros(9, channels_out * channels_in)
     for chunk in tiling.chunks(batch):
         pixels = tiling.pixels(gradient, chunk).reshape(OUT * OUT, -1)
-        products = (_OUTPUT.T @ pixels).view(POINTS, -1, channels_out)
-        total.baddbmm_(tiling.transformed(padded, chunk).transpose(1, 2), products)
-    kernels = (_KERNEL.T @ total.view(POINTS, -1)).view(3, 3, channels_in, channels_out)
-    return kernels.permute(3, 2, 0, 1).contiguous()
+        products = (_OUTPUT.T.to(x.dtype) @ pixels).view(POINTS, -1, channels_out)
+        products = torch.bmm(products.transpose(1, 2), tiling.transformed(padded, chunk))
+        total += _KERNEL.T.to(x.dtype) @ products.view(POINTS, -1)
+    return (total / _KERNEL_SCALE).view(3, 3, channels_out, channels_in).permute(2, 3, 0, 1)
 
 
 class Differentiable(torch.autograd.Function):
@@ -101,13 +118,13 @@ class Differentiable(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, zeros: Zeros) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.dilation, ctx.zeros = dilation, zeros
-        return convolve(x, transform_kernels(weight), bias, dilation, zeros)
+        return convolve(x, transform_kernels(weight, x.dtype), bias, dilation, zeros)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
         to_x, to_weight, to_bias = ctx.needs_input_grad[:3]
-        turned = transform_kernels(weight.flip(2, 3).transpose(0, 1)) if to_x else None
+        turned = _turned(weight, x.dtype) if to_x else None
         left, right, top, bottom = (2 * ctx.dilation - each for each in ctx.zeros)
         zeros = left, right, top, bottom
         return (
@@ -183,7 +200,7 @@ class _Tiling:
             (IN, IN, len(part), rows, self.dilation, self.columns, self.dilation, channels),
             (down * self.dilation, right * self.dilation, each, down * self.span, down, right * self.span, right, 1),
         )
-        return (_INPUT @ tiles.reshape(POINTS, -1)).view(POINTS, -1, channels)
+        return (_INPUT.to(part.dtype) @ tiles.reshape(POINTS, -1)).view(POINTS, -1, channels)
 
     def pixels(self, out: Tensor, chunk: _Chunk) -> Tensor:
         """The chunk's part of `out`, (B, rows * span, columns * span, C): a view of (4, 4, ..., C), a tile first."""
