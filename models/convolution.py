@@ -75,7 +75,8 @@ class Conv2d(nn.Conv2d):
         """As `winograd.transform_kernels`, kept until `weight` changes."""
         kept = self._prepared
         if kept is None or kept[0] is not weight or kept[1] != weight._version or kept[2].dtype != dtype:
-            kept = self._prepared = (weight, weight._version, winograd.transform_kernels(weight.detach(), dtype).contiguous())
+            kernels = winograd.transform_kernels(weight.detach(), dtype).contiguous()
+            kept = self._prepared = (weight, weight._version, kernels)
         return kept[2]
 
     def _reaches_far(self, x: Tensor) -> bool:
