@@ -14,7 +14,7 @@ in bfloat16 a layer of the completion network differs by 0.4 to 0.9 % from the
 exact one, where rounding the exact one differs by 0.2 %.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,14 +81,27 @@ def _transformed(weight: Tensor, matrix: Tensor, dtype: torch.dtype) -> Tensor:
     return (matrix.to(dtype) @ taps).view(POINTS, *weight.shape[:2])
 
 
-def convolve(x: Tensor, kernels: Tensor, bias: Tensor | None, dilation: int, zeros: Zeros) -> Tensor:
-    """Convolve `x`, (B, in, H, W), with `zeros` around; `kernels` as of `transform_kernels`. Gives (B, out, H', W')."""
+def convolve(
+    x: Tensor,
+    kernels: Tensor,
+    bias: Tensor | None,
+    dilation: int,
+    zeros: Zeros,
+    kept: list[Tensor] | None = None,
+) -> Tensor:
+    """Convolve `x`, (B, in, H, W), with `zeros` around; `kernels` as of `transform_kernels`. Gives (B, out, H', W').
+
+    `x` in Winograd's domain, a portion at a time, is put into `kept`, for `weight_gradient`.
+    """
     batch = len(x)
     tiling = _Tiling.of(x, dilation, zeros)
     padded = tiling.pad(x, zeros)
     out = x.new_empty(batch, tiling.rows * tiling.span, tiling.columns * tiling.span, kernels.shape[2])
     for chunk in tiling.chunks(batch):
-        products = torch.bmm(tiling.transformed(padded, chunk), kernels)
+        transformed = tiling.transformed(padded, chunk)
+        if kept is not None:
+            kept.append(transformed)
+        products = torch.bmm(transformed, kernels)
         if bias is not None:
             products[_ONES] += bias
         pixels = tiling.pixels(out, chunk)
@@ -96,18 +109,21 @@ def convolve(x: Tensor, kernels: Tensor, bias: Tensor | None, dilation: int, zer
     return out[:, : tiling.height, : tiling.width].permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
 
 
-def weight_gradient(x: Tensor, gradient: Tensor, dilation: int, zeros: Zeros) -> Tensor:
-    """The gradient of the kernels, (out, in, 3, 3), where that of the output is `gradient`, (B, out, H', W')."""
-    batch, channels_in = x.shape[:2]
-    channels_out = gradient.shape[1]
-    tiling = _Tiling.of(x, dilation, zeros)
-    padded, gradient = tiling.pad(x, zeros), tiling.pad(gradient, NO_ZEROS)
+def weight_gradient(kept: Sequence[Tensor], gradient: Tensor, dilation: int) -> Tensor:
+    """The gradient of the kernels, (out, in, 3, 3), where that of the output is `gradient`, (B, out, H', W').
+
+    `kept` is what `convolve` put there.
+    """
+    batch, channels_out, height, width = gradient.shape
+    channels_in = kept[0].shape[2]
+    tiling = _Tiling(height, width, dilation)
+    gradient = tiling.pad(gradient, NO_ZEROS)
     total = torch.zeros(9, channels_out * channels_in)
-    for chunk in tiling.chunks(batch):
+    for chunk, transformed in zip(tiling.chunks(batch), kept, strict=True):
         pixels = tiling.pixels(gradient, chunk).reshape(OUT * OUT, -1)
-        products = (_OUTPUT.T.to(x.dtype) @ pixels).view(POINTS, -1, channels_out)
-        products = torch.bmm(products.transpose(1, 2), tiling.transformed(padded, chunk))
-        total += _KERNEL.T.to(x.dtype) @ products.view(POINTS, -1)
+        products = (_OUTPUT.T.to(pixels.dtype) @ pixels).view(POINTS, -1, channels_out)
+        products = torch.bmm(products.transpose(1, 2), transformed)
+        total += _KERNEL.T.to(pixels.dtype) @ products.view(POINTS, -1)
     return (total / _KERNEL_SCALE).view(3, 3, channels_out, channels_in).permute(2, 3, 0, 1)
 
 
@@ -116,20 +132,23 @@ class Differentiable(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, zeros: Zeros) -> Tensor:
-        ctx.save_for_backward(x, weight)
+        kept: list[Tensor] = []
+        learns = ctx.needs_input_grad[1]
+        out = convolve(x, transform_kernels(weight, x.dtype), bias, dilation, zeros, kept if learns else None)
+        ctx.save_for_backward(weight, *kept)
         ctx.dilation, ctx.zeros = dilation, zeros
-        return convolve(x, transform_kernels(weight, x.dtype), bias, dilation, zeros)
+        return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
-        x, weight = ctx.saved_tensors
+        weight, *kept = ctx.saved_tensors
         to_x, to_weight, to_bias = ctx.needs_input_grad[:3]
-        turned = _turned(weight, x.dtype) if to_x else None
+        turned = _turned(weight, gradient.dtype) if to_x else None
         left, right, top, bottom = (2 * ctx.dilation - each for each in ctx.zeros)
         zeros = left, right, top, bottom
         return (
             None if turned is None else convolve(gradient, turned, None, ctx.dilation, zeros),
-            weight_gradient(x, gradient, ctx.dilation, ctx.zeros) if to_weight else None,
+            weight_gradient(kept, gradient, ctx.dilation) if to_weight else None,
             gradient.sum(dim=(0, 2, 3)) if to_bias else None,
             None,
             None,
