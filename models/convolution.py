@@ -67,6 +67,7 @@ class Conv2d(nn.Conv2d):
         return (
             self._is_simple(x)
             and multiplications_matter(dtype)
+            and (dtype == self.weight.dtype or torch.is_autocast_enabled("cpu"))  # else PyTorch says what is wrong
             and not self.weight.is_inference()  # nothing would tell that it has changed
             and winograd.suits(x, self.out_channels, self.dilation[0], zeros)
         )

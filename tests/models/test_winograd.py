@@ -73,6 +73,12 @@ def test_results_and_gradients_are_those_of_an_ordinary_convolution(shape: dict[
         assert _difference(mine, true, sums) < CLOSE
 
 
+@pytest.mark.parametrize("matrix", [winograd._INPUT, winograd._KERNEL, winograd._OUTPUT])
+def test_the_ways_into_the_domain_and_back_are_exact_in_bfloat16(matrix: Tensor) -> None:
+    """What is lost there is lost by the picture's numbers alone."""
+    assert torch.equal(matrix.bfloat16().float(), matrix)
+
+
 @pytest.mark.parametrize("most", [1, 7, 1024])
 def test_a_picture_cut_into_portions_is_the_same_picture(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """Large pictures go through in portions of rows, small ones several at a time."""
