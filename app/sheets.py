@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from worker.contracts import ImageFormat
-from worker.images import Picture, encode
+from worker.codecs.png import encode_png
+from worker.codecs.webp import encode_webp
 
 GAP = 2
 """White pixels between the pictures of a grid."""
@@ -46,9 +46,9 @@ def write_sheet(
     """
     match sheet_format:
         case SheetFormat.PNG:
-            return encode(Picture(grid(pictures, columns)), ImageFormat.PNG)
+            return encode_png(grid(pictures, columns))
         case SheetFormat.WEBP:
-            return encode(Picture(grid(pictures, columns)), ImageFormat.WEBP, _WEBP_QUALITY)
+            return encode_webp(grid(pictures, columns), _WEBP_QUALITY)
         case SheetFormat.ZIP:
             return _zip(pictures)
         case SheetFormat.JSON:
@@ -71,7 +71,7 @@ def grid(pictures: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 
 def _pngs(pictures: np.ndarray) -> list[bytes]:
-    return [encode(Picture(picture), ImageFormat.PNG) for picture in pictures]
+    return [encode_png(picture) for picture in pictures]
 
 
 def _zip(pictures: np.ndarray) -> bytes:

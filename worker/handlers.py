@@ -22,21 +22,12 @@ from models.engine import CompletionEngine
 from models.glcic.complete import Cancelled, Completed, CompletionTask, complete_many
 from models.glcic.geometry import dilate
 from models.loading import WeightsError
+from worker.codecs.encode import Begun, begin_encoding, encode
 from worker.connection import OUTAGES
 from worker.contracts import Failure, InpaintRequest, Result, SampleRequest
-from worker.images import (
-    MEDIA_TYPES,
-    ImageError,
-    Picture,
-    begin_encoding,
-    encode,
-    unpack,
-    unpack_mask,
-    with_completed,
-)
+from worker.images import MEDIA_TYPES, ImageError, Picture, unpack, unpack_mask, with_completed
 from worker.logs import bound
 from worker.networks import Networks
-from worker.png import PngBegun
 from worker.storage import MissingObjectError, Storage, StorageUnavailableError
 from worker.work import Work, trace_id
 
@@ -141,7 +132,7 @@ class Completion:
         elsewhere = self._networks.engine(request.elsewhere) if request.elsewhere else None
         picture = unpack(self._storage.view(request.image_key))
         mask = dilate(unpack_mask(self._storage.get(request.mask_key)), request.dilate)
-        begun = begin_encoding(picture, request.format, mask)
+        begun = begin_encoding(picture, request.format, request.quality, mask)
         timings = {"load": time.perf_counter() - started}
         return _Picture(work, request, engine, elsewhere, picture, mask, begun, timings)
 
@@ -229,7 +220,7 @@ class _Picture:
     picture: Picture
     mask: np.ndarray
     """(H, W) bool, dilated."""
-    begun: PngBegun | None
+    begun: Begun | None
     timings: dict[str, float] = field(default_factory=dict)
 
     def task(self) -> CompletionTask:

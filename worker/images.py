@@ -1,10 +1,10 @@
 """Bytes <-> pictures and masks. The only place that decodes bytes from outside.
 
-    upload --decode_image--> Picture --pack--> storage --unpack--> Picture --with_completed, encode--> result
+    upload --decode_image--> Picture --pack--> storage --unpack--> Picture --with_completed--> Picture
 
 A picture is decoded once, to 8 bits in sRGB, upright, with its alpha kept; the
 same pixels travel raw through storage, because coding a PNG of 12 megapixels
-costs more than completing it. What is written carries no metadata.
+costs more than completing it. worker/codecs writes the result.
 """
 
 import io
@@ -18,9 +18,9 @@ import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from worker.codecs.grey_png import read_grey_png
 from worker.colour import UnknownRangeError, eight_bit, is_srgb, to_srgb
 from worker.contracts import ImageFormat
-from worker.png import PngBegun, encode_png
 
 Mode = Literal["L", "LA", "RGB", "RGBA"]
 Box = tuple[int, int, int, int]
@@ -208,7 +208,12 @@ def opaque_in(picture: Picture, mask: np.ndarray) -> Picture:
 
 
 def with_completed(picture: Picture, completed: np.ndarray, mask: np.ndarray) -> Picture:
-    """`picture` with `completed` (H, W, 3) uint8 where `mask` (H, W) is True; mode, alpha and all else as they came."""
+    """`picture` with its holes filled; mode, alpha and all else as they came.
+
+    completed: (H, W, 3) uint8, `picture.rgb` but where `mask` (H, W) is True.
+    """
+    if picture.mode == "RGB":
+        return replace(picture, pixels=completed)
     pixels = picture.pixels.copy()
     rows = np.flatnonzero(mask.any(axis=1))
     if rows.size:
@@ -229,38 +234,6 @@ def check_fits(size: tuple[int, int], image_format: ImageFormat) -> None:
         raise FormatLimitError(
             f"The image is {_times(size)}, but {image_format} holds at most {longest} pixels a side: use format=png."
         )
-
-
-def begin_encoding(picture: Picture, image_format: ImageFormat, mask: np.ndarray) -> PngBegun | None:
-    """Write what will not change of a picture that is completed in `mask` (H, W) now, where the format allows it.
-
-    Its `finish` gives what `encode` would.
-    """
-    rows = np.flatnonzero(mask.any(axis=1))
-    if image_format is not ImageFormat.PNG or not rows.size:
-        return None
-    return PngBegun(picture.pixels, int(rows[0]), int(rows[-1]) + 1)
-
-
-def encode(picture: Picture, image_format: ImageFormat, quality: int = 95) -> bytes:
-    """The bytes of `picture` without metadata. Raises FormatLimitError.
-
-    PNG is exact, and so is WebP at `quality` 100. JPEG has no transparency: it is put on white.
-    """
-    check_fits(picture.size, image_format)
-    if image_format is ImageFormat.PNG:
-        return encode_png(picture.pixels)
-    file = io.BytesIO()
-    if image_format is ImageFormat.JPEG:
-        # 4:4:4 from 90 on: halved colour shows at the border of a hole.
-        _image(_on_white(picture).pixels).save(file, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2)
-    else:
-        lossless = quality == 100
-        # Method 0 takes a third of the default's time and comes out no larger on portraits.
-        _image(picture.pixels).save(
-            file, "WEBP", quality=0 if lossless else quality, lossless=lossless, method=0, exact=True
-        )
-    return file.getvalue()
 
 
 def pack(picture: Picture) -> tuple[bytes, memoryview]:
@@ -302,6 +275,8 @@ def _read_header(data: bytes | memoryview, kind: bytes) -> tuple[int, int, int]:
 
 def _decode(data: bytes, max_pixels: int, what: str) -> Picture:
     image = _open(data, max_pixels, what)
+    if what == "mask" and (marks := read_grey_png(data)) is not None:
+        return Picture(marks[..., None])
     try:
         # MPO is what phones call a JPEG with a gain map or a second view behind it: its first frame is the photograph.
         if image.format != "MPO" and getattr(image, "is_animated", False):
@@ -377,18 +352,6 @@ def _luminance(pixels: np.ndarray) -> np.ndarray:
         return pixels[..., 0]
     colour = np.ascontiguousarray(pixels[..., :3]).reshape(1, -1, 3)
     return np.asarray(Image.fromarray(colour).convert("L")).reshape(pixels.shape[:-1])
-
-
-def _on_white(picture: Picture) -> Picture:
-    if picture.alpha is None:
-        return picture
-    alpha = picture.alpha[..., None].astype(np.uint16)
-    colour = picture.pixels[..., :-1]
-    return Picture(((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8))
-
-
-def _image(pixels: np.ndarray) -> Image.Image:
-    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
 def _not_an_image(data: bytes, what: str) -> str:

@@ -15,6 +15,7 @@ from models.engine import choose_device, open_engine, prepare_process
 from models.glcic import geometry
 from models.glcic.complete import complete
 from models.loading import WeightsError
+from worker.codecs.encode import encode
 from worker.contracts import Blend, ImageFormat, Strategy
 from worker.images import (
     Box,
@@ -22,7 +23,6 @@ from worker.images import (
     Picture,
     decode_image,
     decode_mask,
-    encode,
     mask_from_alpha,
     mask_from_boxes,
     opaque_in,

@@ -15,9 +15,10 @@ from PIL import Image
 
 from app.main import create_app
 from app.settings import ApiSettings
+from worker.codecs.encode import encode
 from worker.connection import connect
 from worker.contracts import INFERENCE_QUEUE, Failure, InpaintRequest, Progress, Result
-from worker.images import MEDIA_TYPES, encode, unpack, unpack_mask, with_completed
+from worker.images import MEDIA_TYPES, unpack, unpack_mask, with_completed
 from worker.ledger import Lease, Ledger, WorkerInfo
 from worker.settings import WorkerSettings
 from worker.storage import Storage

@@ -9,8 +9,9 @@ from PIL import Image
 
 from tests.benchmarks.figures import Figure, against, baseline, milliseconds
 from tests.benchmarks.pictures import jpeg, picture
+from worker.codecs.encode import encode
 from worker.contracts import ImageFormat
-from worker.images import Picture, decode_image, encode
+from worker.images import Picture, decode_image
 
 WIDTH, HEIGHT = 4000, 3000
 

@@ -1,0 +1,1 @@
+"""Pictures written as PNG, JPEG and WebP; worker/images.py reads them."""
