@@ -5,6 +5,7 @@ import ctypes
 from contextlib import suppress
 from functools import cache, partial
 from time import perf_counter
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -171,7 +172,7 @@ def open_engine(catalog: Catalog, card: Card, device: torch.device) -> Completio
         aligner = load(catalog, catalog.get(ALIGNER), torch.device("cpu"))  # so small that the way to a GPU is longer
         if not isinstance(aligner, AlignmentNetwork):
             raise WeightsError(f"{ALIGNER} does not find faces.")
-        find_faces = partial(align, network=aligner)
+        find_faces = partial(align, network=_fast_aligner(aligner))
     larger: Enlarge | None = None
     if find_faces is not None and ENLARGER in catalog.names():
         enlarger = load(catalog, catalog.get(ENLARGER), device)
@@ -180,6 +181,20 @@ def open_engine(catalog: Catalog, card: Card, device: torch.device) -> Completio
         enlarger.to(memory_format=torch.channels_last).compute_in(choose_precision(device))
         larger = partial(enlarge, network=enlarger)
     return CompletionEngine(network, device, card.image_size, find_faces=find_faces, enlarge=larger)
+
+
+def _fast_aligner(network: AlignmentNetwork) -> AlignmentNetwork:
+    """A copy of `network` for the CPU: batch norms folded, its features in the precision that is faster."""
+    fast = copy.deepcopy(network)
+    layers: list[nn.Module] = []
+    for layer in fast.features:
+        if isinstance(layer, nn.BatchNorm2d):
+            layers[-1] = fuse_conv_bn_eval(cast(nn.Conv2d, layers[-1]), layer)
+        else:
+            layers.append(layer)
+    fast.features = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+    fast.features.to(choose_precision(torch.device("cpu")))
+    return fast
 
 
 def _fold_batch_norm(network: CompletionNetwork) -> CompletionNetwork:

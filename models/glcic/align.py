@@ -61,6 +61,10 @@ FINALISTS = 8
 MIN_SCORE = 0.75
 """Below this there is no face."""
 
+PROMISING = 0.5
+"""Where no first crop shows a face more likely than not, it is looked for no longer: of 308 such holes, among 1,790 in
+scenes, portraits and faces of CelebA, none was found to lie in one."""
+
 CHECKS = 2
 """How often it is looked at anew from each askew view of the pose that was found."""
 
@@ -131,9 +135,11 @@ class AlignmentNetwork(nn.Module):
 
         crops: (B, 4, VIEW, VIEW) float in [0, 1]: RGB with the hole filled by `mean_pixel`, then the mask, 1 = hole.
         Returns the poses (B, 4) as real and imaginary parts of turn and shift, which take the face square
-        [-1, 1]^2 to the crop [-1, 1]^2; and the logits (B,) that there is a face.
+        [-1, 1]^2 to the crop [-1, 1]^2; and the logits (B,) that there is a face, both float32 whatever the features
+        are computed in.
         """
-        out: Tensor = self.head(self.features(crops - 0.5).flatten(1))
+        precision = next(self.features.parameters()).dtype
+        out: Tensor = self.head(self.features((crops - 0.5).to(precision)).flatten(1).float())
         upright = out.new_tensor([1.0, 0.0, 0.0, 0.0])
         return out[:, :4] + upright, out[:, 4]
 
@@ -155,6 +161,8 @@ def _align(pyramid: "_Pyramid", box: Box, network: AlignmentNetwork) -> FacePose
     turns, shifts = _crops_around(box, pyramid.width, pyramid.height)
     turns, shifts, scores = _look(pyramid, turns, shifts, network)
     scores = np.where(_is_in_frame(middle, turns, shifts), scores, 0.0)
+    if scores.max() < PROMISING:
+        return None
     best = np.argsort(-scores, kind="stable")[:FINALISTS]
     turns, shifts = turns[best], shifts[best]
     for _ in range(ROUNDS):
@@ -245,7 +253,8 @@ class _Pyramid:
     def _seen(self, box: Box) -> Picture:
         """A part of the picture, RGB and 255 where it is known, the holes filled."""
         part = np.asarray(cv2.cvtColor(self._image[box.slices], cv2.COLOR_RGB2RGBA), np.uint8)
-        part[self._mask[box.slices]] = self._fill
+        # All four bytes of a pixel as one number: fifteen times as fast.
+        part.view(np.uint32)[..., 0][self._mask[box.slices]] = np.array(self._fill, np.uint8).view(np.uint32)
         return part
 
 

@@ -156,7 +156,9 @@ def _match(scene: _Scene) -> list[_Pair]:
         patches = window[at[:, 0], at[:, 1]]  # (n, 3, side, side)
         rows, columns = slice(y, y + 2 * half + 1), slice(x, x + 2 * half + 1)
         there, ready = laid[rows, columns], filled[rows, columns]
-        apart = ((patches - there.transpose(2, 0, 1)) ** 2 * ready).sum(axis=(1, 2, 3)) / max(1, 3 * int(ready.sum()))
+        squared = (patches - there.transpose(2, 0, 1)).reshape(len(at), 3, -1)
+        squared *= squared
+        apart = (squared @ ready.ravel().astype(np.float32)).sum(axis=1) / max(1, 3 * int(ready.sum()))
         best = int(np.argmin(costs_of[number, candidates] + apart))
         there[~ready] = patches[best].transpose(1, 2, 0)[~ready]
         ready[:] = True
