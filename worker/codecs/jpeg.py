@@ -14,7 +14,7 @@ from worker.codecs.strips import Strips, cut
 _FULL_COLOUR_FROM = 90
 """Quality from which colour keeps its full resolution (4:4:4): halved, it shows at the border of a hole."""
 
-_STRIP_ROWS = 256
+_STRIP_ROWS = 64
 _MOST_MCUS = 0xFFFF  # that a restart interval can say
 _START, _END, _RESTART_INTERVAL = b"\xff\xd8", b"\xff\xd9", b"\xff\xdd"
 _RESTARTS = [bytes((0xFF, 0xD0 + number)) for number in range(8)]
