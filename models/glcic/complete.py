@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from models.glcic.align import FindFaces
-from models.glcic.blend import Blend, add_detail, blend, calm, lean_on_neighbours, sharpen
+from models.glcic.blend import Blend, add_detail, blend, calm, lean_on_neighbours, settle_colours, sharpen
 from models.glcic.enlarge import Enlarge
 from models.glcic.face_view import TurnedView, view_again
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, View
@@ -207,7 +207,8 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
             joined = calm(canvas, hole, joined)
             _put_back(result, mask, box, view, joined, how, leans=True, borrows=True)
         elif isinstance(view, TurnedView):
-            joined = sharpen(joined, hole & view.face, view.scale)
+            drawn_of_face = hole & view.face
+            joined = sharpen(settle_colours(joined, drawn_of_face), drawn_of_face, view.scale)
             larger = joined if chosen.enlarge is None else chosen.enlarge(joined, hole, view.scale)
             _put_back(result, mask, box, view, larger, how, leans=True)
             _lend(result, image, mask, box, view, joined, hole)

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.glcic.blend import Blend, add_detail, blend, calm, lean_on_neighbours, membrane, sharpen
+from models.glcic.blend import (
+    Blend,
+    add_detail,
+    blend,
+    calm,
+    lean_on_neighbours,
+    membrane,
+    settle_colours,
+    sharpen,
+)
 from models.glcic.geometry import Canvas, Mask
 
 BLENDS: tuple[Blend, ...] = get_args(Blend)
@@ -109,6 +118,65 @@ def test_only_what_is_drawn_and_enlarged_is_sharpened() -> None:
     np.testing.assert_allclose(sharpen(edge, hole, 2.0), edge, atol=1e-6)
     np.testing.assert_allclose(sharpen(even(0.4), hole, 0.2), even(0.4), atol=1e-6)
     assert sharpen(edge + 0.4, hole, 0.01).max() <= 1
+
+
+def test_faint_contrasts_are_not_sharpened() -> None:
+    """Stubble that was drawn because the network was not sure does not become a beard; an outline becomes clear."""
+    hole = box()
+
+    def gained(step: float) -> float:
+        edge = even(0.3)
+        edge[:, 32:] += step
+        return float(np.ptp(sharpen(edge, hole, 0.3))) / step - 1
+
+    assert gained(0.02) < 0.2 * gained(0.2)
+
+
+def skin(red: float = 0.0, blue: float = 0.0) -> Canvas:
+    """Skin, whose middle is so much redder and bluer at the same brightness (ITU-R 601)."""
+    canvas = np.full((64, 64, 3), (0.8, 0.6, 0.5), np.float32)
+    canvas[28:36, 28:36] += (red, -(0.299 * red + 0.114 * blue) / 0.587, blue)
+    return canvas
+
+
+def spot(canvas: Canvas) -> np.ndarray:
+    """By how much the middle's red, green and blue differ from the skin around."""
+    return np.asarray(canvas[32, 32] - canvas[8, 8])
+
+
+def test_lips_become_redder() -> None:
+    """As they are enlarged; what is known, and what is no redder than the skin, stays."""
+    hole = box()
+    redder = [spot(sharpen(skin(red=0.04), hole, scale))[0] for scale in (1.0, 0.6, 0.2)]
+    assert redder[0] == pytest.approx(0.04, abs=1e-3)
+    assert redder[0] < redder[1] < redder[2]
+    assert spot(sharpen(skin(red=-0.04), hole, 0.2))[0] >= -0.045
+    assert np.array_equal(sharpen(skin(red=0.04), hole, 0.2)[~hole], skin(red=0.04)[~hole])
+
+
+def test_colours_that_the_skin_around_has_not_are_taken_back() -> None:
+    """A little green or grey disappears, and blue becomes less; red stays, and so do an eye and all that is known."""
+    hole = box()
+    for drawn, left in ((-0.005, 0.0), (-0.1, 0.78), (0.05, 1.0)):
+        settled = settle_colours(skin(red=drawn), hole)
+        assert spot(settled)[0] == pytest.approx(left * drawn, abs=0.006)
+        assert np.array_equal(settled[~hole], skin(red=drawn)[~hole])
+    assert spot(settle_colours(skin(blue=0.1), hole))[2] == pytest.approx(0.07, abs=0.01)
+    grey = even(0.3)
+    grey[30:34, 30:34] = 0.7
+    np.testing.assert_allclose(settle_colours(grey, hole), grey, atol=1e-5)
+
+
+def test_colours_are_settled_of_any_hole() -> None:
+    """Of none, of all, at the border, of one pixel: numbers in [0, 1], and what is known stays."""
+    random = np.random.default_rng(5)
+    canvas = random.random((40, 40, 3), np.float32)
+    for percent in (0.0, 0.01, 0.5, 1.0):
+        hole = random.random((40, 40)) < percent
+        settled = settle_colours(canvas, hole)
+        assert settled.dtype == np.float32
+        assert np.array_equal(settled[~hole], canvas[~hole])
+        assert ((settled >= 0) & (settled <= 1)).all()
 
 
 def test_single_missing_pixels_are_mostly_their_neighbours() -> None:

@@ -225,8 +225,8 @@ def test_a_network_that_knows_no_faces_has_its_colours_corrected_all_over(monkey
     assert np.array_equal(complete(image, mask, faces), feather)
 
 
-def test_what_is_drawn_of_a_face_is_sharpened(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it is enlarged, in the face alone: not what stands behind it."""
+def test_what_is_drawn_of_a_face_is_settled_and_sharpened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the face alone: not what stands behind it."""
     faces = FakeEngine(image_size=FRAME)
     image = smooth_picture(1000, 1000)
     mask = np.zeros(image.shape[:2], bool)
@@ -238,9 +238,13 @@ def test_what_is_drawn_of_a_face_is_sharpened(monkeypatch: pytest.MonkeyPatch) -
         seen.append((hole, scale))
         return canvas
 
+    settled: list[np.ndarray] = []
+    monkeypatch.setattr(module, "settle_colours", lambda canvas, hole: settled.append(hole) or canvas)
     monkeypatch.setattr(module, "sharpen", record)
     complete(image, mask, faces)
     ((hole, scale),) = seen
+    assert len(settled) == 1
+    assert np.array_equal(settled[0], hole)
     assert scale == 160 / 800
     rows, columns = np.nonzero(hole)  # of a frame that begins at 100, 100, five pixels to one: between nose and mouth
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (88, 127, 60, 99)
