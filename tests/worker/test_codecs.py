@@ -46,9 +46,9 @@ def by_pillow(pixels: np.ndarray, quality: int) -> np.ndarray:
     return read(file.getvalue())
 
 
-def grey_png(rows: bytes, width: int, height: int, *more: tuple[bytes, bytes]) -> bytes:
+def grey_png(rows: bytes, width: int, height: int, *more: tuple[bytes, bytes], depth: int = 8) -> bytes:
     """A PNG of filtered rows, with `more` chunks before them."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
     return join_chunks((b"IHDR", header), *more, (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
 
 
@@ -92,6 +92,29 @@ class TestGreyPng:
             marks = read_grey_png(png)
             assert marks is not None
             assert np.array_equal(marks[..., None], read(png))
+
+    @pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 8), (40, 33), (7, 15)])
+    def test_masks_of_one_bit_are_read(self, height: int, width: int) -> None:
+        """As the page sends them, and with differences between bytes."""
+        for _ in range(20):
+            png = grey_png(filtered(height, (width + 7) // 8, [0, 1, 2]), width, height, depth=1)
+            marks = read_grey_png(png)
+            assert marks is not None
+            assert np.array_equal(marks[..., None], read(png) * np.uint8(255))
+
+    @pytest.mark.parametrize("depth", [0, 2, 4, 16])
+    def test_other_depths_are_left_to_pillow(self, depth: int) -> None:
+        """Few send them."""
+        assert read_grey_png(grey_png(filtered(4, 4 * max(1, depth // 8), [0]), 4, 4, depth=depth)) is None
+
+    def test_what_would_take_long_here_is_left_to_pillow(self) -> None:
+        """A picture of very many short rows, a file of very many empty chunks."""
+        rows = np.full((30_000, 2), 2, np.uint8)
+        assert read_grey_png(grey_png(rows.tobytes(), 1, 30_000)) is None
+        rows[:, 0] = 0
+        assert read_grey_png(grey_png(rows.tobytes(), 1, 30_000)) is not None
+        empty = [(b"IDAT", b"")] * 20_000
+        assert read_grey_png(grey_png(filtered(4, 4, [0]), 4, 4, *empty)) is None
 
     @pytest.mark.parametrize("other", [3, 4, 5, 255])
     def test_the_other_filters_are_left_to_pillow(self, other: int) -> None:
