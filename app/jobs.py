@@ -152,8 +152,7 @@ async def result_response(
     """
     result = result_of(job)
     try:
-        file = await run_in_threadpool(clients.storage.open, result.key)
-        size = await run_in_threadpool(file.seek, 0, os.SEEK_END)
+        file, size, first = await run_in_threadpool(_open, clients, result.key)
     except MissingObjectError:
         hours = clients.worker_settings.result_ttl_seconds / 3600
         raise ProblemError(
@@ -165,7 +164,7 @@ async def result_response(
         ) from None
     extension = _EXTENSIONS.get(result.media_type, "bin")
     return StreamingResponse(
-        _pieces(file),
+        _pieces(file, size, first),
         media_type=result.media_type,
         headers={
             "Content-Length": str(size),
@@ -180,12 +179,22 @@ async def result_response(
     )
 
 
-async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
+def _open(clients: Clients, key: str) -> tuple[BinaryIO, int, bytes]:
+    """What is stored, how long it is, and how it begins: a small picture is read at once. Raises MissingObjectError."""
+    file = clients.storage.open(key)
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return file, size, file.read(_PIECE_BYTES)
+
+
+async def _pieces(file: BinaryIO, size: int, first: bytes) -> AsyncIterator[bytes]:
     """A slow reader holds one of them in memory, not the whole picture."""
     try:
-        file.seek(0)
-        while piece := await run_in_threadpool(file.read, _PIECE_BYTES):
+        left, piece = size, first
+        while piece:
+            left -= len(piece)
             yield piece
+            piece = await run_in_threadpool(file.read, _PIECE_BYTES) if left else b""
     finally:
         file.close()
 

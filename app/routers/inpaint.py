@@ -274,10 +274,8 @@ async def _complete(request: Request, clients: Clients, order: Order, job_id: st
         fingerprint = await run_in_threadpool(_fingerprint, order.options)
         job = await run_in_threadpool(_find, clients, job_id, order.owner, fingerprint)
     if job is None:
-        await run_in_threadpool(clients.ledger.check_room, INFERENCE_QUEUE, order.owner)
-        async with clients.decoding.holding(await run_in_threadpool(_pixels, order.options)):
-            inputs = await run_in_threadpool(_prepare, clients, order.options, job_id)
-        job = await run_in_threadpool(_accept, clients, job_id, inputs, order, fingerprint)
+        async with clients.decoding.holding(await run_in_threadpool(_room_needed, clients, order)):
+            job = await run_in_threadpool(_take_in, clients, job_id, order, fingerprint)
     before = {"decode": time.perf_counter() - start}
     job = await wait_until_ended(clients, job, order.preference.seconds)
     if job.state.ended:
@@ -310,9 +308,16 @@ def _find(clients: Clients, job_id: str, owner: str, fingerprint: str) -> Job | 
     return job
 
 
-def _pixels(options: Options) -> int:
-    """How many pixels there are to decode, by what the files' headers say."""
-    return sum(pixels_in(upload.file) for upload in (options.image, options.mask) if upload is not None)
+def _room_needed(clients: Clients, order: Order) -> int:
+    """How many pixels there are to decode, by what the files' headers say. Raises QueueFullError, StorageFullError."""
+    clients.ledger.check_room(INFERENCE_QUEUE, order.owner)
+    uploads = order.options.image, order.options.mask
+    return sum(pixels_in(upload.file) for upload in uploads if upload is not None)
+
+
+def _take_in(clients: Clients, job_id: str, order: Order, fingerprint: str) -> Job:
+    """Decodes what was sent and accepts it. Raises what `_prepare` and `_accept` do."""
+    return _accept(clients, job_id, _prepare(clients, order.options, job_id), order, fingerprint)
 
 
 def _prepare(clients: Clients, options: Options, job_id: str) -> InpaintRequest:
