@@ -1,5 +1,6 @@
 """Finding the face that a hole belongs to, with the weights that ship."""
 
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from models.catalog import Catalog
+from models.engine import open_engine
 from models.glcic.align import EYES, FRAME, MOUTH, AlignmentNetwork, FacePose, align
 from models.glcic.geometry import Box
 from models.loading import load
@@ -18,10 +21,17 @@ ASTRONAUT_EYES = (203 + 101j, 246 + 104j)  # in the 512x512 picture, as a person
 ASTRONAUT_MOUTH = 225 + 145j
 
 
-@pytest.fixture(scope="module")
-def network() -> AlignmentNetwork:
-    catalog = Catalog()
-    found = load(catalog, catalog.get("face-align"), torch.device("cpu"))
+@pytest.fixture(scope="module", params=["as trained", "as served"])
+def network(request: pytest.FixtureRequest) -> AlignmentNetwork:
+    """As served it is folded, and its features are computed in the precision that is fastest here."""
+    catalog, cpu = Catalog(), torch.device("cpu")
+    if request.param == "as trained":
+        found = load(catalog, catalog.get("face-align"), cpu)
+    else:
+        find_faces = open_engine(catalog, catalog.get("glcic-celeba"), cpu).find_faces
+        assert isinstance(find_faces, partial)
+        found = find_faces.keywords["network"]
+        assert not any(isinstance(layer, nn.BatchNorm2d) for layer in found.modules())
     assert isinstance(found, AlignmentNetwork)
     return found
 
@@ -78,6 +88,22 @@ def test_where_there_is_no_face_none_is_found(network: AlignmentNetwork, name: s
     picture = read(name)
     mask, box = hole_at(middle, 30, picture.shape)
     assert align(picture, mask, [box], network) == [None]
+
+
+@pytest.mark.parametrize(("logit", "looks"), [(-0.1, 1), (0.1, 6)])
+def test_where_nothing_looks_like_a_face_it_is_looked_at_once(logit: float, looks: int) -> None:
+    """Most holes in photographs lie in none: they cost one look. What may be a face is looked at again and again."""
+    seen: list[int] = []
+
+    class Doubtful(AlignmentNetwork):
+        def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            seen.append(len(crops))
+            return torch.tensor([[1.0, 0, 0, 0]]).expand(len(crops), 4), torch.full((len(crops),), logit)
+
+    picture = read("astronaut")
+    mask, box = hole_at(256 + 256j, 30, picture.shape)
+    assert align(picture, mask, [box], Doubtful()) == [None]
+    assert len(seen) == looks
 
 
 def test_what_the_hole_hides_is_not_seen(network: AlignmentNetwork) -> None:
