@@ -18,7 +18,7 @@ import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from worker.codecs.grey_png import read_grey_png
+from worker.codecs.plain_png import read_plain_png
 from worker.colour import UnknownRangeError, eight_bit, is_srgb, to_srgb
 from worker.contracts import ImageFormat
 
@@ -161,7 +161,7 @@ def _marked(picture: Picture, size: tuple[int, int]) -> np.ndarray:
     if picture.alpha is not None and picture.alpha.min() < 255:
         marks, mask = "opaque", picture.alpha >= _THRESHOLD
     else:
-        marks, mask = "white", _luminance(picture.pixels) >= _THRESHOLD
+        marks, mask = "white", _is_bright(picture.pixels)
     if not mask.any():
         raise BadMaskError(
             f"The mask marks nothing to fill: it has no {marks} pixel. Paint what should go {marks}, leave the rest "
@@ -279,8 +279,8 @@ def _read_header(data: bytes | memoryview, kind: bytes) -> tuple[int, int, int]:
 
 def _decode(data: bytes, max_pixels: int, what: str) -> Picture:
     image = _open(data, max_pixels, what)
-    if what == "mask" and (marks := read_grey_png(data)) is not None:
-        return Picture(marks[..., None])
+    if what == "mask" and (marks := read_plain_png(data)) is not None:
+        return Picture(marks)
     try:
         # MPO is what phones call a JPEG with a gain map or a second view behind it: its first frame is the photograph.
         if image.format != "MPO" and getattr(image, "is_animated", False):
@@ -348,6 +348,21 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # an EXIF block that cannot be read says nothing about which way is up
         return 1
+
+
+def _is_bright(pixels: np.ndarray) -> np.ndarray:
+    """(H, W) bool, whether the luminance of (H, W, C) uint8 reaches the threshold."""
+    height, _, channels = pixels.shape
+    # Most rows of a mask are black. In one of which no sample has the highest bit no pixel is bright.
+    if channels in (2, 4):
+        together = pixels.view(f"u{channels}")[..., 0]
+        bits = np.bitwise_or.reduce(together, axis=1).view(np.uint8).reshape(height, channels)[:, :-1].max(axis=1)
+    else:
+        bits = pixels.max(axis=(1, 2))
+    rows = np.flatnonzero(bits >= _THRESHOLD)
+    bright = np.zeros(pixels.shape[:2], bool)
+    bright[rows] = _luminance(pixels[rows]) >= _THRESHOLD
+    return bright
 
 
 def _luminance(pixels: np.ndarray) -> np.ndarray:

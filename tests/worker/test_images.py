@@ -384,6 +384,19 @@ class TestMasks:
         jpeg = save(Image.fromarray(big * np.uint8(255)), "JPEG", quality=50)
         assert np.array_equal(decode_mask(jpeg, size=(96, 80), max_pixels=MAX_PIXELS), big)
 
+    @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+    def test_colours_count_by_their_luminance(self, mode: str) -> None:
+        """Pixel by pixel, dark rows and bright ones, as Pillow weighs red, green and blue."""
+        pixels = RNG.integers(0, 256, (60, 70, 3), np.uint8) // np.uint8(2)
+        pixels[::3] *= 2
+        pixels[::7, 5] = 255
+        image = Image.fromarray(pixels).convert(mode)
+        mask = decode_mask(save(image), size=(70, 60), max_pixels=MAX_PIXELS)
+        expected = np.asarray(Image.fromarray(pixels).convert("L")) >= 128
+        assert expected.any()
+        assert not expected.all()
+        assert np.array_equal(mask, expected)
+
     def test_another_size_names_both(self) -> None:
         """And says so when the mask only lies on its side."""
         with pytest.raises(MaskSizeError, match="5x4 but the image is 12x10"):

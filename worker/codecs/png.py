@@ -17,7 +17,7 @@ from isal import isal_zlib
 from worker.codecs.strips import Strips, cut
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
+COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels
 _UP = 2
 _STRIP_BYTES = 1 << 20  # small enough for a core's cache, large enough that cutting costs no compression
 _LEVEL = 1
@@ -66,7 +66,7 @@ def _join(pixels: np.ndarray, strips: Sequence[_Deflated]) -> bytes:
     bodies = [strip.body for strip in strips]
     bodies[0] = b"\x78\x01" + bodies[0]
     bodies[-1] += struct.pack(">I", checksum)
-    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPE[channels], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, COLOUR_TYPES[channels], 0, 0, 0)
     return join_chunks((b"IHDR", header), *((b"IDAT", body) for body in bodies), (b"IEND", b""))
 
 
