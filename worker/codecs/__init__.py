@@ -1,1 +1,1 @@
-"""Pictures written as PNG, JPEG and WebP; worker/images.py reads them."""
+"""Formats: results written as PNG, JPEG and WebP, and a quick reader of plain masks for worker/images.py."""
