@@ -5,6 +5,7 @@ pace of its own, so that waiting counts. Then a photograph of 12 megapixels agai
 hole: reading and writing included.
 """
 
+import time
 from functools import partial
 from statistics import median
 
@@ -27,8 +28,9 @@ ROUNDS = 9
 
 def measure() -> list[Figure]:
     """Starts a service of its own."""
-    bare = baseline(f"bare network, {SIDE}x{SIDE}", _bare_network())
-    fastest = baseline("bare network, pictures a second", 1000 / bare.value, "/s")
+    seconds = _bare_network()
+    bare = baseline(f"bare network, {SIDE}x{SIDE}", 1000 * median(seconds))
+    fastest = baseline("bare network, pictures a second", len(seconds) / sum(seconds), "/s")
     figures = [bare, fastest]
     with running_service() as service:
         pixels, mask = picture(SIDE, SIDE), hole(SIDE, SIDE, HOLE)
@@ -53,12 +55,19 @@ def measure() -> list[Figure]:
     return figures
 
 
-def _bare_network() -> float:
+def _bare_network() -> list[float]:
+    """Seconds of each picture, one after the other, for as long as a load takes: neighbours come and go."""
     prepare_process()
     catalog = Catalog()
     engine = open_engine(catalog, catalog.get(MODEL), choose_device())
     pixels, mask = picture(SIDE, SIDE), hole(SIDE, SIDE, HOLE)
-    return milliseconds(partial(complete, pixels, mask, engine, strategy="original"))
+    taken: list[float] = []
+    milliseconds(partial(complete, pixels, mask, engine, strategy="original"))  # what is slow at first is over
+    while sum(taken) < SECONDS:
+        start = time.perf_counter()
+        complete(pixels, mask, engine, strategy="original")
+        taken.append(time.perf_counter() - start)
+    return taken
 
 
 def _large(address: str) -> list[Figure]:
