@@ -7,9 +7,9 @@ from app.settings import ApiSettings
 from models.catalog import Card, Catalog, Family, UnknownModelError
 from models.engine import choose_device, open_engine, prepare_process
 from models.evaluation.completion import evaluate_completion
-from models.evaluation.features import FeatureNetwork, MissingFeaturesError, load_features
 from models.evaluation.report import Report
 from models.evaluation.samples import evaluate_digits, evaluate_faces
+from models.features import FeatureNetwork, MissingFeaturesError, load_features
 from models.loading import WeightsError, load
 from models.training.errors import TrainingError
 from worker.settings import WorkerSettings

@@ -10,9 +10,9 @@ from models.catalog import Card
 from models.engine import CompletionEngine
 from models.evaluation import baselines, protocol
 from models.evaluation.baselines import Fill, Mask, Pixels
-from models.evaluation.features import FeatureNetwork, embed
 from models.evaluation.metrics import completion_figures, frechet_distance
 from models.evaluation.report import Report, Row, sheet
+from models.features import FeatureNetwork, embed
 from models.glcic.complete import complete
 from models.training.data import open_pictures
 

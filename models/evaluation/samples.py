@@ -10,9 +10,9 @@ from models.catalog import Card
 from models.dcgan.network import SIZE
 from models.dcgan.sample import draw as draw_faces
 from models.evaluation.digit_classifier import SURE, judge, load_classifier
-from models.evaluation.features import FeatureNetwork, embed
 from models.evaluation.metrics import frechet_distance, sliced_wasserstein
 from models.evaluation.report import Report, Row, sheet
+from models.features import FeatureNetwork, embed
 from models.training.data import open_digits, open_pictures
 from models.vanilla_gan.sample import draw as draw_digits
 

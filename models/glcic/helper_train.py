@@ -14,6 +14,8 @@ from models.training.options import Options
 
 Batch = TypeVar("Batch")
 
+CPU = torch.device("cpu")
+
 Splits = dict[str, Pictures]
 """`train` and `validation`."""
 
@@ -79,9 +81,9 @@ class HelperRecipe(loop.Recipe[Batch]):
         return {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
 
 
-def train(recipe: HelperRecipe[Any], out: Path, module: str, *, resume: bool) -> None:
+def train(recipe: loop.Recipe[Any], out: Path, module: str, *, resume: bool, device: torch.device = CPU) -> None:
     """Run it in `out`; the card tells the command line of `module` that did. Raises TrainingError."""
-    loop.run(recipe, out, device=torch.device("cpu"), resume=resume)
+    loop.run(recipe, out, device=device, resume=resume)
     path = out / loop.CARD
     card = Card.model_validate_json(path.read_bytes())
     command = loop.command_line(["python", "-m", module, *sys.argv[1:]])

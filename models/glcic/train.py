@@ -5,7 +5,7 @@ the hole), the discriminators alone, both. The `cpu` preset grows the pictures f
 64 over 128 to 160; the network is fully convolutional and keeps its weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,7 +24,7 @@ from models.training import loop, moves, processes
 from models.training.data import Pictures, open_pictures, positions
 from models.training.ema import Average, Network, settle
 from models.training.errors import DataError, TrainingError
-from models.training.holes import Hole, HoleShape, patch_hole, sample_hole
+from models.training.holes import COURSE, Hole, HoleShape, patch_hole, sample_hole
 from models.training.options import HoleKind, cosine_share
 from models.training.report import ACCURACY, grid
 
@@ -350,22 +350,16 @@ class GlcicRecipe(loop.Recipe[Batch]):
         return grid([list(holed), list(completed), list(pixels)])
 
     def validate(self) -> dict[str, float]:
-        """The course's protocol on held-out pictures, unmoved: squared error over all hole pixels together, in dB."""
-        size = self.options.sizes[-1]
-        rng = np.random.default_rng(1)
-        error = area = absolute = 0.0
+        """See `course_figures`."""
         network = self.served()
         count = min(self.options.validation_pictures, len(self._held_out))
-        for start in range(0, count, self.options.batch_size):
-            rows = range(start, min(start + self.options.batch_size, count))
-            image = as_images(np.stack([moves.resize(self._held_out.pixels[row], size) for row in rows]))
-            mask = as_masks([patch_hole(rng, size, self._shape) for _ in rows])
-            difference = (self._complete(network, image, mask).cpu() - image).abs() * mask
-            error += float(difference.square().sum())
-            absolute += float(difference.sum())
-            area += 3 * float(mask.sum())
-        psnr = -10 * float(np.log10(max(error / area, 1e-10)))
-        return {f"hole_psnr_db_{size}": psnr, f"hole_l1_percent_{size}": 100 * absolute / area}
+        return course_figures(
+            lambda image, mask: self._complete(network, image, mask),
+            self._held_out.pixels[:count],
+            self.options.sizes[-1],
+            self.options.batch_size,
+            self._shape,
+        )
 
     def about(self) -> loop.About:
         options = self.options
@@ -388,6 +382,31 @@ class GlcicRecipe(loop.Recipe[Batch]):
             options={},
             aligned=self._pictures.aligned,
         )
+
+
+def course_figures(
+    complete: Callable[[Tensor, Tensor], Tensor],
+    held_out: npt.NDArray[np.uint8],
+    size: int,
+    batch_size: int,
+    shape: HoleShape = COURSE,
+) -> dict[str, float]:
+    """The course's protocol on held-out pictures, unmoved: squared error over all hole pixels together, in dB.
+
+    complete: images (B, 3, S, S) and masks to composites, on any device. held_out: (N, S, S, 3).
+    """
+    rng = np.random.default_rng(1)
+    error = area = absolute = 0.0
+    for start in range(0, len(held_out), batch_size):
+        pictures = held_out[start : start + batch_size]
+        image = as_images(np.stack([moves.resize(picture, size) for picture in pictures]))
+        mask = as_masks([patch_hole(rng, size, shape) for _ in pictures])
+        difference = (complete(image, mask).cpu() - image).abs() * mask
+        error += float(difference.square().sum())
+        absolute += float(difference.sum())
+        area += 3 * float(mask.sum())
+    psnr = -10 * float(np.log10(max(error / area, 1e-10)))
+    return {f"hole_psnr_db_{size}": psnr, f"hole_l1_percent_{size}": 100 * absolute / area}
 
 
 def hole_mse(raw: Tensor, image: Tensor, mask: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from PIL import Image
 from models.evaluation import baselines, digit_classifier, protocol
 from models.evaluation.baselines import Fill
 from models.evaluation.digit_classifier import accuracy, judge, load_classifier
-from models.evaluation.features import embed, load_features
+from models.features import embed, load_features
 from tests.models.evaluation.idx import write_digits
 
 CPU = torch.device("cpu")

