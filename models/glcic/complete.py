@@ -19,7 +19,7 @@ from torch import Tensor
 from models.glcic.align import FindFaces
 from models.glcic.blend import Blend, add_detail, blend, calm, lean_on_neighbours, settle_colours, sharpen
 from models.glcic.enlarge import Enlarge
-from models.glcic.face_view import TurnedView, view_again
+from models.glcic.face_view import TurnedView, view_again, without_grain
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, View
 from models.glcic.network import MARGIN
 from models.glcic.symmetry import lend_other_side
@@ -223,9 +223,10 @@ def _draw(
     """The view of the hole in `box`, what it shows, where that has holes, and the network's picture of it."""
     view: View = look.view
     canvas, hole = view.take(image, mask)
-    drawn = yield from _run_network(canvas, hole, engine, steps)
+    seen = _as_learned(canvas, hole, view)
+    drawn = yield from _run_network(seen, hole, engine, steps)
     if look.twice:
-        mirrored = yield from _run_network(canvas[:, ::-1], hole[:, ::-1], engine, steps)
+        mirrored = yield from _run_network(seen[:, ::-1], hole[:, ::-1], engine, steps)
         drawn = (drawn + mirrored[:, ::-1]) * np.float32(0.5)
     if isinstance(view, TurnedView) and engine.find_faces is not None:
         for left in range(AGAIN, 0, -1):
@@ -236,8 +237,13 @@ def _draw(
                 break
             view = better
             canvas, hole = view.take(image, mask)
-            drawn = yield from _run_network(canvas, hole, engine, steps)
+            drawn = yield from _run_network(_as_learned(canvas, hole, view), hole, engine, steps)
     return view, canvas, hole, drawn
+
+
+def _as_learned(canvas: Canvas, hole: Mask, view: View) -> Canvas:
+    """`canvas` as the network is to see it: a face that was reduced without its grain."""
+    return without_grain(canvas, hole) if isinstance(view, TurnedView) and view.scale < 1 else canvas
 
 
 def _chosen_blend(choice: BlendChoice, engine: Engine) -> Blend:

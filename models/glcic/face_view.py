@@ -13,6 +13,7 @@ from models.glcic.network import STRIDE
 
 _ALIGNED = 5.0  # pixels of the canonical frame, of which a hole can hide so much that the pose is no more exact
 _AWAY = 2.0  # pixels of the canonical frame: a face that is seen nearer to its place stays where it is
+_GRAIN_REACH, _GRAIN_CONTRAST, _GRAIN_SPREAD = 5, 20 / 255, 1.5  # diameter, sigmas in colour and in pixels
 _FINER = 2  # the picture is sampled at so many times the canvas's scale, then reduced, so that turning does not alias
 
 
@@ -144,6 +145,17 @@ class TurnedView:
             max(1, min(int(corners.imag.max()) + 3, size[0])),
             max(1, min(int(corners.real.max()) + 3, size[1])),
         )
+
+
+def without_grain(canvas: Canvas, apart: Mask) -> Canvas:
+    """`canvas` without pores, stubble and noise, its edges as they were; zero where `apart`, which has no part in it.
+
+    Much so were the pictures cleaned with which the network was refined (`refine_train.py`). A photograph that was
+    reduced has more fine detail than they have, and what a network makes of what it never saw is crumbs.
+    """
+    known = np.where(apart[..., None], np.float32(9), canvas)  # unlike any colour
+    cleaned = cv2.bilateralFilter(known, _GRAIN_REACH, _GRAIN_CONTRAST, _GRAIN_SPREAD)
+    return np.asarray(np.where(apart[..., None], 0, cleaned), np.float32)
 
 
 def _sample(

@@ -1,11 +1,12 @@
 """Weights between two states of a run, or between a run and what it started from.
 
-    python -m models.glcic.mix FIRST RUN --share 0.7 --data PATH --out FOLDER
+    python -m models.glcic.mix FIRST RUN --share 0.7 [--data PATH] --out FOLDER
 
 A network trained against discriminators is sharp and wrong, the same one trained on by squared error alone is right
 and blurred; the straight line between their weights goes from one to the other (Wang et al. 2018, "ESRGAN", section
-3.4). FIRST is a safetensors file or a model of the catalogue. The statistics of batch norm are measured anew, on the
-training pictures in PATH. Writes `weights.safetensors` and `card.json`, as a run does.
+3.4). FIRST is a safetensors file or a model of the catalogue. The statistics of batch norm are measured anew on the
+training pictures in PATH; without one they are mixed, too, which is right where they are the same: a run of
+`refine_train.py` leaves them as they were. Writes `weights.safetensors` and `card.json`, as a run does.
 """
 
 import argparse
@@ -43,7 +44,11 @@ def settled(weights: dict[str, Tensor], run: Path, data: Path) -> dict[str, Tens
     recipe = GlcicRecipe(options, pictures, pictures, torch.device("cpu"))
     recipe.network.load_state_dict(weights, strict=False)  # but for the counts of batches
     state = recipe.settled(recipe.network).state_dict()
-    return {name: compact(name, state[name]) for name in weights}
+    return _compact({name: state[name] for name in weights})
+
+
+def _compact(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: compact(name, value) for name, value in weights.items()}
 
 
 def main() -> int:
@@ -52,7 +57,7 @@ def main() -> int:
     parser.add_argument("first", help="a safetensors file, or a model of the catalogue, NAME or NAME@VERSION")
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("--share", type=float, required=True, help="of the run")
-    parser.add_argument("--data", type=Path, required=True, help="that the run was trained on")
+    parser.add_argument("--data", type=Path, help="that the run was trained on")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     prepare_process()
@@ -60,7 +65,8 @@ def main() -> int:
         file = Path(chosen.first) if Path(chosen.first).is_file() else find_weights(chosen.first, store=None)
         card = Card.model_validate_json((chosen.run / CARD).read_bytes())
         mixed = mix(safetensors.torch.load_file(file), safetensors.torch.load_file(chosen.run / WEIGHTS), chosen.share)
-        content = safetensors.torch.save(settled(mixed, chosen.run, chosen.data))
+        weights = settled(mixed, chosen.run, chosen.data) if chosen.data else _compact(mixed)
+        content = safetensors.torch.save(weights)
     except (TrainingError, OSError, ValueError) as error:
         print(f"Nothing was mixed. {error}", file=sys.stderr)
         return 1

@@ -6,11 +6,12 @@ from itertools import cycle
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from models.glcic import complete as module
 from models.glcic.align import EYES, FRAME, FacePose, FindFaces
 from models.glcic.complete import Completed, CompletionTask, complete, complete_many
-from models.glcic.face_view import TurnedView, view_again, view_face
+from models.glcic.face_view import TurnedView, view_again, view_face, without_grain
 from models.glcic.geometry import Box
 from models.glcic.network import STRIDE
 from models.glcic.views import AGAIN, Strategy, choose_look, plan_looks
@@ -48,6 +49,45 @@ def test_nothing_within_the_hole_reaches_the_canvas(turn: complex) -> None:
     assert hole.any()
     np.testing.assert_array_equal(canvas, other_canvas)
     np.testing.assert_array_equal(hole, other_hole)
+
+
+def test_grain_goes_and_edges_stay() -> None:
+    """Whatever stands in the hole, which comes out empty."""
+    canvas = np.full((40, 40, 3), 0.3, np.float32)
+    canvas[:, 20:] = 0.7
+    grainy = (canvas + np.random.default_rng(0).normal(0, 0.02, canvas.shape)).astype(np.float32)
+    hole = np.zeros((40, 40), bool)
+    hole[10:20, 5:15] = True
+    cleaned = without_grain(grainy, hole)
+    assert (cleaned - canvas)[~hole].std() < 0.5 * (grainy - canvas)[~hole].std()
+    assert np.ptp(cleaned[30, 19:21, 0]) > 0.35
+    assert not cleaned[hole].any()
+    grainy[hole] = 1 - grainy[hole]
+    assert np.array_equal(without_grain(grainy, hole), cleaned)
+
+
+@pytest.mark.parametrize(("enlarged", "cleaned"), [(5, True), (1, False)])
+def test_a_face_that_was_reduced_is_shown_without_its_grain(enlarged: int, cleaned: bool) -> None:
+    """To the network: one that is as large as the frame is shown as it is, and what is kept is kept with its grain."""
+    side = FRAME * enlarged
+    picture = np.random.default_rng(0).integers(0, 256, (side + 200, side + 200, 3), np.uint8)
+    mask = np.zeros(picture.shape[:2], bool)
+    middle = slice(100 + side // 2, 100 + side // 2 + 20 * enlarged)
+    mask[middle, middle] = True
+    shown: list[np.ndarray] = []
+
+    class Watched(FakeEngine):
+        def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
+            shown.append(image[0].permute(1, 2, 0).numpy())
+            return super().__call__(image, mask)
+
+    faces = Watched(image_size=FRAME)
+    faces.find_faces = face_at(within=Box(100, 100, 100 + side, 100 + side))
+    done = complete(picture, mask, faces)
+    canvas, hole = TurnedView(enlarged + 0j, 100 + 100j, (FRAME, FRAME)).take(picture, mask)
+    assert np.array_equal(shown[0], without_grain(canvas, hole)) == cleaned
+    assert np.allclose(shown[0] * 255, np.rint(shown[0] * 255), atol=1e-3) != cleaned  # the picture's own pixels
+    assert np.array_equal(done[~mask], picture[~mask])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (200, 3), (40, 40)])

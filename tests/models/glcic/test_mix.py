@@ -1,9 +1,15 @@
 """Weights between two networks."""
 
+import hashlib
+import sys
+from pathlib import Path
+
 import pytest
+import safetensors.torch
 import torch
 
-from models.glcic.mix import mix
+from models.catalog import SHIPPED, Card
+from models.glcic.mix import main, mix
 
 
 def test_a_mix_lies_on_the_line_between_the_two() -> None:
@@ -23,3 +29,18 @@ def test_what_does_not_fit_is_refused() -> None:
     for other, share in (({"a.weight": torch.zeros(3)}, 0.5), ({}, 0.5), (weights, 1.5)):
         with pytest.raises(ValueError, match=r"same network|between 0 and 1"):
             mix(weights, other, share)
+
+
+def test_without_data_all_is_mixed_and_written_with_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of the catalogue and a run that left the statistics as they were: here that model itself."""
+    run, out = tmp_path / "run", tmp_path / "out"
+    run.mkdir()
+    (run / "weights.safetensors").write_bytes((SHIPPED / "glcic-celeba.safetensors").read_bytes())
+    (run / "card.json").write_bytes((SHIPPED / "glcic-celeba.json").read_bytes())
+    monkeypatch.setattr(sys, "argv", ["mix", "glcic-celeba", str(run), "--share", "0.3", "--out", str(out)])
+    assert main() == 0
+    first, mixed = (safetensors.torch.load_file(folder / "weights.safetensors") for folder in (run, out))
+    assert all(torch.equal(first[name], mixed[name]) for name in first)
+    card = Card.model_validate_json((out / "card.json").read_bytes())
+    assert card.sha256 == hashlib.sha256((out / "weights.safetensors").read_bytes()).hexdigest()
+    assert "0.3 of its weights and 0.7 of glcic-celeba's" in card.recipe
