@@ -2,7 +2,7 @@
 
     python -m models.glcic.refine_train --faces DATA/celeba --first glcic-celeba --out RUN [--resume]
 
-Half of the holes lie over a mouth or an eye. The critics of `critics.py` look at the neighbourhood of each hole,
+Most holes lie over a mouth or an eye. The critics of `critics.py` look at the neighbourhood of each hole,
 enlarged, and at the whole picture, as GLCIC's local and global discriminator do; squared error and the distance of
 features (Johnson et al. 2016) keep the network near what was there. Pictures are cleaned first of what lossy
 compression left beside their edges: it would be learned, and shows when a face is enlarged. Batch norm stays as it is
