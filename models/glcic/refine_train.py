@@ -13,14 +13,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from models.engine import autocast, prepare_process, training_precision
@@ -75,6 +75,12 @@ class RefineOptions(Options):
     deceit: float = Field(default=2.5e-3, ge=0, description="Likewise of the critics who look near.")
     deceit_whole: float = Field(default=1.25e-3, ge=0, description="Likewise of those who look at the whole picture.")
     validation_pictures: int = Field(default=512, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.mouths + self.eyes > 1:
+            raise ValueError("mouths and eyes are shares of the holes and may add up to 1 at most")
+        return self
 
 
 class RefineRecipe(loop.Recipe[Batch]):

@@ -19,9 +19,10 @@ from models.glcic import enlarge_train
 from models.glcic.enlarge import EnlargingNetwork, doublings, enlarge
 from models.glcic.enlarge_train import SIDE, Batch, EnlargeOptions, EnlargeRecipe
 from models.loading import load
-from models.training import checkpoint, loop
+from models.training import loop
 from models.training.data import Pictures, open_pictures
 from tests.models.training.pictures import write_pictures
+from tests.models.training.resuming import assert_resumes_to_the_bit
 
 pytestmark = pytest.mark.usefixtures("flushed")
 
@@ -121,12 +122,7 @@ def test_training_resumes_to_the_bit_and_ends_with_a_card(tmp_path: Path, monkey
 
     faces, scenes = pictures("faces"), pictures("scenes")
     whole, first, second = (recipe(options, faces, scenes) for recipe in (EnlargeRecipe, Interrupted, EnlargeRecipe))
-    assert loop.run(whole, tmp_path / "whole", device=CPU, tensorboard=False) is loop.Outcome.FINISHED
-    assert loop.run(first, tmp_path / "stopped", device=CPU, tensorboard=False) is loop.Outcome.STOPPED
-    assert loop.run(second, tmp_path / "stopped", device=CPU, resume=True, tensorboard=False) is loop.Outcome.FINISHED
-    one, other = (dict(checkpoint._tensors(each.state_dict())) for each in (whole, second))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert_resumes_to_the_bit(whole, first, second, tmp_path)
 
     run, sources = tmp_path / "run", ["--faces", str(tmp_path / "faces"), "--scenes", str(tmp_path / "scenes")]
     monkeypatch.setattr(sys, "argv", ["enlarge_train", *sources, "--out", str(run), "--steps", "2", "--threads", "1"])

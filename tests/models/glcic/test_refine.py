@@ -18,9 +18,10 @@ from models.glcic import refine_train
 from models.glcic.critics import Critics, mean_where_hole
 from models.glcic.refine_train import NEAR, SIDE, RefineOptions, RefineRecipe
 from models.glcic.train import Batch
-from models.training import checkpoint, loop, moves
+from models.training import loop, moves
 from models.training.data import Pictures, open_pictures
 from tests.models.training.pictures import write_pictures
+from tests.models.training.resuming import assert_resumes_to_the_bit
 
 pytestmark = pytest.mark.usefixtures("flushed")
 
@@ -104,8 +105,8 @@ def test_the_critics_learn_first_and_the_network_after_them(faces: dict[str, Pic
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_what_critics_do_not_see_alike_they_judge_each_alone() -> None:
-    """A picture's logits do not depend on what else is in its batch."""
+def test_a_pictures_verdict_does_not_depend_on_its_batch() -> None:
+    """Whatever else the critics look at with it."""
     torch.manual_seed(0)
     critics, network = Critics().eval(), load_features(CPU)
     recipe = RefineRecipe.__new__(RefineRecipe)
@@ -131,12 +132,7 @@ class Interrupted(RefineRecipe):
 def test_training_resumes_to_the_bit(tmp_path: Path, faces: dict[str, Pictures]) -> None:
     """A run that was stopped ends as one that was not."""
     whole, first, second = (recipe(OPTIONS, faces, FIRST, CPU) for recipe in (RefineRecipe, Interrupted, RefineRecipe))
-    assert loop.run(whole, tmp_path / "whole", device=CPU, tensorboard=False) is loop.Outcome.FINISHED
-    assert loop.run(first, tmp_path / "stopped", device=CPU, tensorboard=False) is loop.Outcome.STOPPED
-    assert loop.run(second, tmp_path / "stopped", device=CPU, resume=True, tensorboard=False) is loop.Outcome.FINISHED
-    one, other = (dict(checkpoint._tensors(each.state_dict())) for each in (whole, second))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert_resumes_to_the_bit(whole, first, second, tmp_path)
 
 
 @pytest.mark.usefixtures("faces")
@@ -161,6 +157,8 @@ def test_the_command_ends_with_weights_that_can_be_served_and_their_card(
     assert "no completion network" in capsys.readouterr().err
     assert refine("glcic-celeba", "--set=lips=1") == 1
     assert "no option lips" in capsys.readouterr().err
+    assert refine("glcic-celeba", "--set=mouths=0.9") == 1
+    assert "add up to 1 at most" in capsys.readouterr().err
 
 
 def _copy(network: torch.nn.Module) -> dict[str, Tensor]:
