@@ -35,6 +35,7 @@ _NEXT_DOOR = 5  # side of the square around a pixel in which its known neighbour
 _TRUST, _MOST_TRUST = 1.35, 0.75  # in those neighbours, by their share: measured at 10, 50 and 90 % scattered pixels
 _CROSS = np.array([[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]], np.float32)
 _SWEEPS = 10  # per level; each level starts from the solution of the next coarser one
+_OTHER_THING, _LEAST_SAY = 0.12, 0.01  # a difference of colour that counts half; how much any counts
 _FADE, _LEAST_FADE = 0.5, 6  # how far feathering reaches: share of the hole's greatest depth, but at least pixels
 
 
@@ -179,7 +180,7 @@ def membrane(values: Canvas, fixed: Mask, free: Mask) -> Canvas:
         doubled = _floats(cv2.resize(coarse, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST))
         start = doubled[: values.shape[0], : values.shape[1]]
     else:
-        mean = values[fixed].mean(axis=0) if fixed.any() else np.zeros(3)
+        mean = values[fixed].mean(axis=0) if fixed.any() else np.zeros(values.shape[2])
         start = _floats(np.broadcast_to(mean, values.shape))
     field = _select(fixed, values, _select(free, start, np.zeros_like(start)))
     share = _floats(1 / np.maximum(_crossed((fixed | free).astype(np.float32)), 0.25)) * free[..., None]
@@ -197,9 +198,17 @@ def membrane(values: Canvas, fixed: Mask, free: Mask) -> Canvas:
 def _corrected(
     known: Canvas, hole: Mask, completed: Canvas, difference: Canvas, depth: Any, reach: float | None
 ) -> Canvas:
-    """`completed` plus the membrane of `difference` along the hole's edge, which fades out within `reach`."""
-    offset = membrane(difference, _edge(hole), hole)
-    if reach is not None:
+    """`completed` plus the membrane of `difference` along the hole's edge.
+
+    Where it fades out within `reach`, a difference too large to be one of light or skin counts little: there an outline
+    meets the hole a pixel from where it was drawn, and a piece of hair would be carried into the face.
+    """
+    if reach is None:
+        offset = membrane(difference, _edge(hole), hole)
+    else:
+        weight = 1 / (1 + (np.abs(difference).max(axis=2, keepdims=True) / _OTHER_THING) ** 4) + _LEAST_SAY
+        weighted = membrane(_floats(np.dstack([difference * weight, weight])), _edge(hole), hole)
+        offset = _floats(weighted[..., :3] / np.maximum(weighted[..., 3:], 1e-6))
         offset = _floats(offset * _smooth(1 - (depth - 1) / max(1.0, reach))[..., None])
     return _select(hole, _floats(np.clip(completed + offset, 0, 1)), known)
 

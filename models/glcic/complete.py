@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from torch import Tensor
 from models.glcic.align import FindFaces
 from models.glcic.blend import Blend, add_detail, blend, calm, lean_on_neighbours, settle_colours, sharpen
 from models.glcic.enlarge import Enlarge
-from models.glcic.face_view import TurnedView, view_again, without_grain
+from models.glcic.face_view import TurnedView, brightening, view_again, without_grain
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, View
 from models.glcic.network import MARGIN
 from models.glcic.symmetry import lend_other_side
@@ -223,12 +224,14 @@ def _draw(
     """The view of the hole in `box`, what it shows, where that has holes, and the network's picture of it."""
     view: View = look.view
     canvas, hole = view.take(image, mask)
-    seen = _as_learned(canvas, hole, view)
-    drawn = yield from _run_network(seen, hole, engine, steps)
-    if look.twice:
-        mirrored = yield from _run_network(seen[:, ::-1], hole[:, ::-1], engine, steps)
-        drawn = (drawn + mirrored[:, ::-1]) * np.float32(0.5)
-    if isinstance(view, TurnedView) and engine.find_faces is not None:
+    if not isinstance(view, TurnedView):
+        drawn = yield from _run_network(canvas, hole, engine, steps)
+        if look.twice:
+            mirrored = yield from _run_network(canvas[:, ::-1], hole[:, ::-1], engine, steps)
+            drawn = (drawn + mirrored[:, ::-1]) * np.float32(0.5)
+        return view, canvas, hole, drawn
+    drawn = yield from _draw_face(canvas, hole, view, engine, steps)
+    if engine.find_faces is not None:
         for left in range(AGAIN, 0, -1):
             shown = np.where(hole[..., None], drawn, canvas)
             better = view_again(view, shown, hole, box, (mask.shape[0], mask.shape[1]), engine.find_faces)
@@ -237,13 +240,21 @@ def _draw(
                 break
             view = better
             canvas, hole = view.take(image, mask)
-            drawn = yield from _run_network(_as_learned(canvas, hole, view), hole, engine, steps)
+            drawn = yield from _draw_face(canvas, hole, view, engine, steps)
     return view, canvas, hole, drawn
 
 
-def _as_learned(canvas: Canvas, hole: Mask, view: View) -> Canvas:
-    """`canvas` as the network is to see it: a face that was reduced without its grain."""
-    return without_grain(canvas, hole) if isinstance(view, TurnedView) and view.scale < 1 else canvas
+def _draw_face(
+    canvas: Canvas, hole: Mask, view: TurnedView, engine: Engine, steps: "_Steps"
+) -> Generator[_Run, Canvas, Canvas]:
+    """The network's picture of a face, which is shown to it as it learned to see faces: bright, and without grain where
+    it was reduced."""
+    seen = without_grain(canvas, hole) if view.scale < 1 else canvas
+    power = brightening(seen, hole, view.face)
+    if power == 1:
+        return (yield from _run_network(seen, hole, engine, steps))
+    drawn = yield from _run_network(np.asarray(cv2.pow(seen, power), np.float32), hole, engine, steps)
+    return np.asarray(cv2.pow(drawn, 1 / power), np.float32)
 
 
 def _chosen_blend(choice: BlendChoice, engine: Engine) -> Blend:

@@ -1,5 +1,6 @@
 """A face as the completion network for faces learned to see it: upright, its eyes in their places."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from models.glcic.network import STRIDE
 
 _ALIGNED = 5.0  # pixels of the canonical frame, of which a hole can hide so much that the pose is no more exact
 _AWAY = 2.0  # pixels of the canonical frame: a face that is seen nearer to its place stays where it is
+_BRIGHT = 0.6  # luminance of a face: the median of CelebA's
+_DARKEST, _LEAST_SEEN = 0.02, 100  # a luminance that is believed; pixels of a face, of which fewer tell nothing
 _GRAIN_REACH, _GRAIN_CONTRAST, _GRAIN_SPREAD = 5, 20 / 255, 1.5  # diameter, sigmas in colour and in pixels
 _FINER = 2  # the picture is sampled at so many times the canvas's scale, then reduced, so that turning does not alias
 
@@ -156,6 +159,20 @@ def without_grain(canvas: Canvas, apart: Mask) -> Canvas:
     known = np.where(apart[..., None], np.float32(9), canvas)  # unlike any colour
     cleaned = cv2.bilateralFilter(known, _GRAIN_REACH, _GRAIN_CONTRAST, _GRAIN_SPREAD)
     return np.asarray(np.where(apart[..., None], 0, cleaned), np.float32)
+
+
+def brightening(canvas: Canvas, hole: Mask, face: Mask) -> float:
+    """The power, at most 1, of `canvas` that shows a dark face as bright as most that the network learned from.
+
+    There were few dark ones among them, and to dark skin it draws faint lips, grey teeth and a shadow above them.
+    `face`: see `TurnedView.face`. What the hole holds is not read.
+    """
+    seen = canvas[face & ~hole]
+    if len(seen) < _LEAST_SEEN:
+        return 1.0
+    red, green, blue = np.median(seen, axis=0)
+    luminance = max(_DARKEST, 0.299 * float(red) + 0.587 * float(green) + 0.114 * float(blue))  # ITU-R 601
+    return math.log(_BRIGHT) / math.log(luminance) if luminance < _BRIGHT else 1.0
 
 
 def _sample(

@@ -80,6 +80,16 @@ def test_feather_meets_the_edge_and_leaves_the_middle() -> None:
     assert np.abs(np.diff(joined[:, 64, 0])).max() < 0.02
 
 
+def test_hair_that_meets_the_hole_is_not_carried_into_the_face() -> None:
+    """Where none was drawn: skin that was drawn a little too dark is made up for as elsewhere along the edge."""
+    known = even(0.6)
+    known[30:34, :20] = 0.1
+    joined = blend(known, box(), even(0.55), "feather")
+    beside = joined[30:34, 22, 0]
+    assert np.abs(beside - joined[40, 22, 0]).max() < 0.01
+    assert beside.min() > 0.57
+
+
 @pytest.mark.parametrize("first", [0, 20, 40])
 def test_a_hole_on_the_border_is_blended_like_any_other(first: int) -> None:
     """A hole that touches the picture's border takes its colour from the edge it has."""

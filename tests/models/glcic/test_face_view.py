@@ -11,7 +11,7 @@ from torch import Tensor
 from models.glcic import complete as module
 from models.glcic.align import EYES, FRAME, FacePose, FindFaces
 from models.glcic.complete import Completed, CompletionTask, complete, complete_many
-from models.glcic.face_view import TurnedView, view_again, view_face, without_grain
+from models.glcic.face_view import TurnedView, brightening, view_again, view_face, without_grain
 from models.glcic.geometry import Box
 from models.glcic.network import STRIDE
 from models.glcic.views import AGAIN, Strategy, choose_look, plan_looks
@@ -70,7 +70,7 @@ def test_grain_goes_and_edges_stay() -> None:
 def test_a_face_that_was_reduced_is_shown_without_its_grain(enlarged: int, cleaned: bool) -> None:
     """To the network: one that is as large as the frame is shown as it is, and what is kept is kept with its grain."""
     side = FRAME * enlarged
-    picture = np.random.default_rng(0).integers(0, 256, (side + 200, side + 200, 3), np.uint8)
+    picture = np.random.default_rng(0).integers(100, 256, (side + 200, side + 200, 3), np.uint8)
     mask = np.zeros(picture.shape[:2], bool)
     middle = slice(100 + side // 2, 100 + side // 2 + 20 * enlarged)
     mask[middle, middle] = True
@@ -87,6 +87,40 @@ def test_a_face_that_was_reduced_is_shown_without_its_grain(enlarged: int, clean
     canvas, hole = TurnedView(enlarged + 0j, 100 + 100j, (FRAME, FRAME)).take(picture, mask)
     assert np.array_equal(shown[0], without_grain(canvas, hole)) == cleaned
     assert np.allclose(shown[0] * 255, np.rint(shown[0] * 255), atol=1e-3) != cleaned  # the picture's own pixels
+    assert np.array_equal(done[~mask], picture[~mask])
+
+
+@pytest.mark.parametrize("brightness", [0.03, 0.2, 0.5, 0.6, 0.9])
+def test_a_dark_face_is_shown_as_bright_as_most(brightness: float) -> None:
+    """Whatever stands in its hole and beside it; a bright one is shown as it is, and so is one that is all hole."""
+    canvas = np.full((40, 40, 3), 1 - brightness, np.float32)
+    face, hole = np.zeros((2, 40, 40), bool)
+    face[10:30, 10:30] = True
+    hole[10:18, 10:30] = True
+    canvas[face & ~hole] = brightness
+    power = brightening(canvas, hole, face)
+    assert brightness**power == pytest.approx(max(0.6, brightness), abs=1e-4)
+    assert brightening(canvas, face, face) == 1
+
+
+def test_what_is_drawn_of_a_dark_face_is_as_dark() -> None:
+    """Shown brighter to the network, what that draws comes back by the same measure; nothing outside changes."""
+    side = FRAME * 5
+    picture = np.full((side + 200, side + 200, 3), 51, np.uint8)
+    mask = np.zeros(picture.shape[:2], bool)
+    mask[500:600, 450:550] = True
+    shown: list[np.ndarray] = []
+
+    class Watched(FakeEngine):
+        def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
+            shown.append(image[0].permute(1, 2, 0).numpy())
+            return image + mask * 0.6  # the hole as bright as all that was shown
+
+    faces = Watched(image_size=FRAME)
+    faces.find_faces = face_at(within=Box(100, 100, 100 + side, 100 + side))
+    done = complete(picture, mask, faces)
+    assert np.median(shown[0]) == pytest.approx(0.6, abs=0.01)
+    assert np.abs(done[mask].astype(int) - 51).max() <= 1
     assert np.array_equal(done[~mask], picture[~mask])
 
 
