@@ -59,24 +59,33 @@ def _blended(known: Canvas, hole: Mask, completed: Canvas, how: Blend) -> Canvas
     return _corrected(known, hole, completed, known - _carried_outwards(completed, hole), depth, reach)
 
 
-def add_detail(known: Canvas, hole: Mask, completed: Canvas, reach: float) -> Canvas:
+def add_detail(known: Canvas, hole: Mask, completed: Canvas, reach: float, grain: Canvas) -> Canvas:
     """Give `completed`, an enlarged picture, the detail that its surroundings have and it lacks.
 
     Unlike with `blend`, `completed` shows the surroundings, too, so the
     difference at the hole's edge is the detail. It is carried `reach` pixels
-    into the hole; from there on grain of the same strength takes over, so that
-    the hole does not look like a blurred patch. The grain is always the same.
+    into the hole; from there on `grain` takes over, so that the hole does not look like a blurred patch.
     Returns as `blend` does.
     """
     if hole.all() or not hole.any():
         return _select(hole, completed, known)
-    depth, edge = _depth(hole), _edge(hole)
+    depth = _depth(hole)
+    grainy = _floats(completed + grain * _smooth((depth - 1) / max(1.0, reach))[..., None])
+    return _corrected(known, hole, grainy, known - completed, depth, reach)
+
+
+def noise(known: Canvas, hole: Mask, completed: Canvas, reach: float) -> Canvas:
+    """Grain as strong as the detail around the hole, no coarser than `reach` pixels, always the same.
+
+    As `add_detail` takes it: of the size of `completed`, float32.
+    """
+    edge = _edge(hole)
+    if not edge.any():
+        return np.zeros_like(completed)
     strength = np.abs(known - completed).mean(axis=2, keepdims=True).repeat(3, axis=2)
     # Outlines that meet the hole are strong detail but no grain.
     strength = np.minimum(strength, _MOST_GRAIN * np.median(strength[edge]))
-    grain = _GRAIN * membrane(_floats(strength), edge, hole) * _noise((hole.shape[0], hole.shape[1]), reach)
-    grainy = _floats(completed + grain * _smooth((depth - 1) / max(1.0, reach))[..., None])
-    return _corrected(known, hole, grainy, known - completed, depth, reach)
+    return _floats(_GRAIN * membrane(_floats(strength), edge, hole) * _noise((hole.shape[0], hole.shape[1]), reach))
 
 
 def settle_colours(canvas: Canvas, hole: Mask) -> Canvas:

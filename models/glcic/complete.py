@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from models.glcic.align import FindFaces
-from models.glcic.blend import Blend, add_detail, blend, calm, lean_on_neighbours, settle_colours, sharpen
+from models.glcic.blend import Blend, add_detail, blend, calm, lean_on_neighbours, noise, settle_colours, sharpen
 from models.glcic.enlarge import Enlarge
 from models.glcic.face_view import TurnedView, brightening, view_again, without_grain
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, View
 from models.glcic.network import MARGIN
+from models.glcic.skin import REACH, skin_detail
 from models.glcic.symmetry import lend_other_side
 from models.glcic.texture import borrow_detail, context
 from models.glcic.views import AGAIN, Look, Strategy, plan_looks
@@ -43,6 +44,8 @@ TILE = 512
 
 EDGE = 2
 """Pixels of a reduced canvas, from the hole's edge, over which the surroundings' own detail turns into grain."""
+
+_LEFT_OF_GRAIN = 0.4  # in a face of which so little is known that it lends no skin: smooth skin is no blurred patch
 
 
 class Cancelled(Exception):  # noqa: N818 - an outcome that was asked for, not an error
@@ -312,8 +315,11 @@ def _put_back(
     around = box.grown(2, size)
     patch, hole = view.put_back(joined, around), mask[around.slices]
     if view.scale < 1 and how != "none":
-        known = result[around.slices] * np.float32(1 / 255)
-        patch = add_detail(known, hole, patch, EDGE / view.scale)
+        known, reach = result[around.slices] * np.float32(1 / 255), EDGE / view.scale
+        grain = noise(known, hole, patch, reach)
+        if isinstance(view, TurnedView):
+            grain = _with_skin(grain, result, mask, around, view)
+        patch = add_detail(known, hole, patch, reach, grain)
     if borrows:
         wide = box.grown(context(max(box.height, box.width)), size)
         own = np.zeros((wide.height, wide.width), np.bool_)
@@ -324,6 +330,18 @@ def _put_back(
     inside = np.zeros_like(hole)
     inside[box.within(around).slices] = mask[box.slices]
     result[around.slices][inside] = np.rint(np.clip(patch[inside], 0, 1) * 255).astype(np.uint8)
+
+
+def _with_skin(grain: Canvas, result: Pixels, mask: Mask, around: Box, view: TurnedView) -> Canvas:
+    """`grain`, for the part `around` of the picture, with skin in its place where the view shows a face."""
+    face = view.showing(view.face, around)
+    wide = around.grown(round(REACH / view.scale), (mask.shape[0], mask.shape[1]))
+    wanted = np.zeros((wide.height, wide.width), np.bool_)
+    wanted[around.within(wide).slices] = face & mask[around.slices]
+    skin = view.showing(view.skin, wide)
+    detail = skin_detail(result[wide.slices], mask[wide.slices], skin, wanted, view.scale)
+    of_face = _LEFT_OF_GRAIN * grain if detail is None else detail[around.within(wide).slices]
+    return np.where(face[..., None], of_face, grain)
 
 
 def _lend(result: Pixels, image: Pixels, mask: Mask, box: Box, view: TurnedView, joined: Canvas, hole: Mask) -> None:

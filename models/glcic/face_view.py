@@ -14,8 +14,10 @@ from models.glcic.network import STRIDE
 
 _ALIGNED = 5.0  # pixels of the canonical frame, of which a hole can hide so much that the pose is no more exact
 _AWAY = 2.0  # pixels of the canonical frame: a face that is seen nearer to its place stays where it is
-_BRIGHT = 0.6  # luminance of a face: the median of CelebA's
-_DARKEST, _LEAST_SEEN = 0.02, 100  # a luminance that is believed; pixels of a face, of which fewer tell nothing
+_SKIN = 0.8  # of the face's radii
+_BRIGHT = 0.56  # luminance of a face: the median of CelebA's
+_DARKEST = 0.02  # a luminance that is believed
+_TELLS_NOTHING, _TELLS_ALL = 0.1, 0.4  # shares of a face that are seen
 _GRAIN_REACH, _GRAIN_CONTRAST, _GRAIN_SPREAD = 5, 20 / 255, 1.5  # diameter, sigmas in colour and in pixels
 _FINER = 2  # the picture is sampled at so many times the canvas's scale, then reduced, so that turning does not alias
 
@@ -83,6 +85,11 @@ class TurnedView:
         return self._ellipse(FACE_CENTRE, FACE_RADII)
 
     @property
+    def skin(self) -> Mask:
+        """(height, width) bool: those of them that show neither hair nor what is behind even where a head is turned."""
+        return self._ellipse(FACE_CENTRE, (_SKIN * FACE_RADII[0], _SKIN * FACE_RADII[1]))
+
+    @property
     def eyes(self) -> Mask:
         """(height, width) bool: the pixels of the canvas that show an eye, its lids or its brow."""
         left, right = (self._ellipse(eye - EYE_LIFT * 1j, EYE_RADII) for eye in EYES)
@@ -133,6 +140,13 @@ class TurnedView:
         matrix = self._matrix - [[0, 0, at.left], [0, 0, at.top]]
         return _sample(part.astype(np.float32), matrix, (height, width), border=cv2.BORDER_CONSTANT)[..., 0] > 0
 
+    def showing(self, part: Mask, at: Box) -> Mask:
+        """Which pixels of the picture's part `at` are shown by the pixels `part` of the canvas."""
+        inverse = cv2.invertAffineTransform(self._matrix - [[0, 0, at.left], [0, 0, at.top]])
+        return (
+            _sample(part.astype(np.float32), inverse, (at.height, at.width), border=cv2.BORDER_CONSTANT)[..., 0] > 0.5
+        )
+
     @property
     def _matrix(self) -> npt.NDArray[np.float64]:
         turn, shift = self.turn, self.shift
@@ -167,12 +181,14 @@ def brightening(canvas: Canvas, hole: Mask, face: Mask) -> float:
     There were few dark ones among them, and to dark skin it draws faint lips, grey teeth and a shadow above them.
     `face`: see `TurnedView.face`. What the hole holds is not read.
     """
-    seen = canvas[face & ~hole]
-    if len(seen) < _LEAST_SEEN:
+    known = face & ~hole
+    told = (np.count_nonzero(known) / np.count_nonzero(face) - _TELLS_NOTHING) / (_TELLS_ALL - _TELLS_NOTHING)
+    if told <= 0:
         return 1.0
-    red, green, blue = np.median(seen, axis=0)
+    red, green, blue = np.median(canvas[known], axis=0)
     luminance = max(_DARKEST, 0.299 * float(red) + 0.587 * float(green) + 0.114 * float(blue))  # ITU-R 601
-    return math.log(_BRIGHT) / math.log(luminance) if luminance < _BRIGHT else 1.0
+    power = min(1.0, math.log(_BRIGHT) / math.log(luminance)) if luminance < 1 else 1.0
+    return 1 + min(1.0, told) * (power - 1)
 
 
 def _sample(

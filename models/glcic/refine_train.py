@@ -26,6 +26,7 @@ from torch import Tensor
 from models.engine import autocast, prepare_process, training_precision
 from models.features import FeatureNetwork, MissingFeaturesError, load_features
 from models.glcic.critics import Critics, Logits, View, mean_where_hole
+from models.glcic.face_view import TurnedView, brightening
 from models.glcic.helper_train import Splits, train
 from models.glcic.network import CompletionNetwork, composite
 from models.glcic.train import Batch, as_images, as_pixels, course_figures, hole_mse, load_initial
@@ -47,6 +48,7 @@ _SPREAD, _AWAY = 4.0, 10  # how far such a hole lies from there, and NEAR's midd
 _MOVES = moves.MoveRange(scale=(0.87, 1.15), shift=0.05, degrees=9.0)  # a found face is as far from upright
 _OTHERS: dict[HoleKind, float] = {"patch": 0.5, "stroke": 0.3, "box": 0.1, "scattered": 0.1}
 _SHAPE = HoleShape(smallest=0.125)
+_FACE = TurnedView(1 + 0j, 0j, (SIDE, SIDE)).face
 _LEAST_AREA = 0.03  # of a hole in what is looked at near it: smaller ones count no more
 _MEASURED, _SHOWN = 64, 8
 
@@ -119,8 +121,9 @@ class RefineRecipe(loop.Recipe[Batch]):
         pixels, holes, corners = [], [], []
         for index in chance.integers(0, len(faces), self.options.batch_size):
             face = _cleaned(moves.mirror(chance, faces[index]))
-            pixels.append(moves.move(chance, face, SIDE, _MOVES) if chance.random() < self.options.moved else face)
+            face = moves.move(chance, face, SIDE, _MOVES) if chance.random() < self.options.moved else face
             hole, middle = self._hole(chance)
+            pixels.append(_brightened(face, hole))
             holes.append(hole)
             corners.append(_corner(chance, middle))
         return Batch(torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(holes)), corners, corners)
@@ -319,6 +322,12 @@ def _cut(pictures: Tensor, corners: Corners) -> Tensor:
 def _cleaned(face: Pixels) -> Pixels:
     """Without the ringing that lossy compression leaves beside edges."""
     return np.asarray(cv2.bilateralFilter(np.ascontiguousarray(face), 5, 20, 1.5), np.uint8)
+
+
+def _brightened(face: Pixels, hole: Mask) -> Pixels:
+    """As a face with such a hole is shown to the network in service."""
+    power = brightening(face.astype(np.float32) / np.float32(255), hole, _FACE)
+    return np.rint(255 * (np.arange(256) / 255) ** power).astype(np.uint8)[face]
 
 
 def _learning(network: torch.nn.Module) -> list[torch.nn.Parameter]:

@@ -90,17 +90,19 @@ def test_a_face_that_was_reduced_is_shown_without_its_grain(enlarged: int, clean
     assert np.array_equal(done[~mask], picture[~mask])
 
 
-@pytest.mark.parametrize("brightness", [0.03, 0.2, 0.5, 0.6, 0.9])
+@pytest.mark.parametrize("brightness", [0.0, 0.03, 0.2, 0.5, 0.6, 0.9, 1.0])
 def test_a_dark_face_is_shown_as_bright_as_most(brightness: float) -> None:
-    """Whatever stands in its hole and beside it; a bright one is shown as it is, and so is one that is all hole."""
+    """Whatever stands in its hole and beside it; a bright one is shown as it is, and one that is mostly hole nearly."""
     canvas = np.full((40, 40, 3), 1 - brightness, np.float32)
-    face, hole = np.zeros((2, 40, 40), bool)
+    face, hole, most = np.zeros((3, 40, 40), bool)
     face[10:30, 10:30] = True
     hole[10:18, 10:30] = True
+    most[10:25, 10:30] = True
     canvas[face & ~hole] = brightness
     power = brightening(canvas, hole, face)
-    assert brightness**power == pytest.approx(max(0.6, brightness), abs=1e-4)
-    assert brightening(canvas, face, face) == 1
+    assert 0 < power <= brightening(canvas, most, face) <= brightening(canvas, face, face) == 1
+    assert (power < brightening(canvas, most, face)) == (brightness < 0.55)
+    assert max(brightness, 0.02) ** power == pytest.approx(max(0.56, brightness), abs=1e-4)
 
 
 def test_what_is_drawn_of_a_dark_face_is_as_dark() -> None:
@@ -114,12 +116,12 @@ def test_what_is_drawn_of_a_dark_face_is_as_dark() -> None:
     class Watched(FakeEngine):
         def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
             shown.append(image[0].permute(1, 2, 0).numpy())
-            return image + mask * 0.6  # the hole as bright as all that was shown
+            return image + mask * 0.56  # the hole as bright as all that was shown
 
     faces = Watched(image_size=FRAME)
     faces.find_faces = face_at(within=Box(100, 100, 100 + side, 100 + side))
     done = complete(picture, mask, faces)
-    assert np.median(shown[0]) == pytest.approx(0.6, abs=0.01)
+    assert np.median(shown[0]) == pytest.approx(0.56, abs=0.01)
     assert np.abs(done[mask].astype(int) - 51).max() <= 1
     assert np.array_equal(done[~mask], picture[~mask])
 
