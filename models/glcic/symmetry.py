@@ -21,6 +21,7 @@ _SOFT = 1.5  # of the canvas: what is finer, the network does not draw well enou
 _EYES_ALIKE = 0.4  # correlation, of portraits' eyes: 0.46 to 0.94 where the other one fits, 0.3 where it does not
 _SKIN_ALIKE = 0.8  # skin goes on from what surrounds it; below this that is nearer to the truth than the other cheek
 _OF_EYE = 0.25  # share of a hole in the surroundings of an eye, above which it is an eye that is gone
+_EYE = 6.0  # standard deviation, in pixels of the canvas, of the blur in which an eye is gone
 _NEARER = 0.01  # of correlation, that a pixel of distance has to gain
 _READ = np.ones((5, 5), np.uint8)  # pixels around one that a cubic sample reads
 _BY_FACTOR = 0.7  # of a difference in brightness, in stops; the rest is added
@@ -50,6 +51,9 @@ def lend_other_side(
         shown = view.shown(part, at)
         of_eye = np.count_nonzero(shown & view.eyes) > _OF_EYE * np.count_nonzero(shown)
         shift = _counterpart(grey, hole, shown, _EYES_ALIKE if of_eye else _SKIN_ALIKE)
+        if shift is not None and of_eye:
+            # Where the eye itself is: hair and the outline of a face that is turned a little lie elsewhere.
+            shift = _counterpart(grey - cv2.GaussianBlur(grey, (0, 0), _EYE), hole, shown, 0.0, around=0)
         if shift is not None and (source := _mirrored(picture, mask, part, at, view, shift)) is not None:
             source = _relit(known, part, source) if of_eye else source
             lent = np.where(part[..., None], blend(known, part, source, "poisson"), lent)
@@ -67,17 +71,18 @@ def _relit(known: Canvas, part: Mask, source: Canvas) -> Canvas:
     return np.asarray(source * np.clip(gain, 1 / _MOST_GAIN, _MOST_GAIN), np.float32)
 
 
-def _counterpart(grey: Canvas, hole: Mask, part: Mask, alike: float) -> complex | None:
+def _counterpart(grey: Canvas, hole: Mask, part: Mask, alike: float, around: int = _AROUND) -> complex | None:
     """How far from its mirror image the face's other side shows what is drawn in `part` of `hole`; None: it does not.
 
-    alike: the correlation that it has to have.
+    alike: the correlation that it has to have, in `part` and `around` pixels to each side of it.
     x + iy in pixels of the canvas: the counterpart of the point (x, y) is (S - x - shift.real, y + shift.imag).
     """
     place = bounding_box(part)
     if place is None:
         return None
-    place = place.grown(_AROUND, (hole.shape[0], hole.shape[1]))
+    place = place.grown(around, (hole.shape[0], hole.shape[1]))
     target, needed = grey[place.slices], part[place.slices]
+    compared = needed if around == 0 else np.ones_like(needed)
     hidden = cv2.dilate(hole.astype(np.uint8), _READ)[:, ::-1] > 0
     best, shift = alike, None
     for y, x in product(range(-_REACH, _REACH + 1), repeat=2):
@@ -86,7 +91,7 @@ def _counterpart(grey: Canvas, hole: Mask, part: Mask, alike: float) -> complex 
             continue
         if hidden[rows, columns][needed].any():
             continue
-        seen = ~hole[:, ::-1][rows, columns]
+        seen = compared & ~hole[:, ::-1][rows, columns]
         score = _correlation(target[seen], grey[:, ::-1][rows, columns][seen]) - _NEARER * abs(complex(x, y))
         if score > best:
             best, shift = score, complex(x, y)

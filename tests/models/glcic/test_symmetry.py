@@ -51,6 +51,18 @@ def test_the_other_side_of_a_symmetric_face_is_what_was_lost(turn: complex) -> N
     assert np.abs(found[inside] * 255 - whole[AT.slices][inside]).mean() < 12
 
 
+def test_hair_that_falls_nearer_on_one_side_does_not_move_the_eye() -> None:
+    """The outline of a head that is turned a little is stronger than an eye, and elsewhere."""
+    view, whole, mask = face(3.2 + 0j)
+    y, x = np.indices(mask.shape)
+    eyes = sum(np.exp(-(((x - at) / 14) ** 2) - ((y - 305) / 8) ** 2) for at in (265, 374))
+    whole = np.where(np.dstack([(x < 235) | (x > 410)] * 3), 10, 170 - 90 * eyes[..., None]).astype(np.uint8)
+    found = lent(view, whole, mask, whole)
+    assert found is not None
+    inside = mask[AT.slices]
+    assert np.abs(found[inside] * 255 - whole[AT.slices][inside]).mean() < 1
+
+
 def test_where_the_other_side_has_nothing_to_lend_the_drawing_stays() -> None:
     """It is a hole as well, beyond the picture, or unlike what was drawn."""
     view, whole, mask = face(3.2 + 0j)
