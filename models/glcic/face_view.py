@@ -19,6 +19,7 @@ _BRIGHT = 0.56  # luminance of a face: the median of CelebA's
 _DARKEST = 0.02  # a luminance that is believed
 _TELLS_NOTHING, _TELLS_ALL = 0.1, 0.4  # shares of a face that are seen
 _GRAIN_REACH, _GRAIN_CONTRAST, _GRAIN_SPREAD = 5, 20 / 255, 1.5  # diameter, sigmas in colour and in pixels
+_SOFTNESS = 0.5  # standard deviation, in pixels of the canvas
 _FINER = 2  # the picture is sampled at so many times the canvas's scale, then reduced, so that turning does not alias
 
 
@@ -165,14 +166,17 @@ class TurnedView:
 
 
 def without_grain(canvas: Canvas, apart: Mask) -> Canvas:
-    """`canvas` without pores, stubble and noise, its edges as they were; zero where `apart`, which has no part in it.
+    """`canvas` without pores, stubble and noise and a little soft, its edges where they were; zero where `apart`, which
+    has no part in it.
 
     Much so were the pictures cleaned with which the network was refined (`refine_train.py`). A photograph that was
     reduced has more fine detail than they have, and what a network makes of what it never saw is crumbs.
     """
-    known = np.where(apart[..., None], np.float32(9), canvas)  # unlike any colour
-    cleaned = cv2.bilateralFilter(known, _GRAIN_REACH, _GRAIN_CONTRAST, _GRAIN_SPREAD)
-    return np.asarray(np.where(apart[..., None], 0, cleaned), np.float32)
+    unlike = np.where(apart[..., None], np.float32(9), canvas)  # any colour
+    cleaned = cv2.bilateralFilter(unlike, _GRAIN_REACH, _GRAIN_CONTRAST, _GRAIN_SPREAD)
+    known = (~apart).astype(np.float32)[..., None]
+    soft, share = (cv2.GaussianBlur(each, (0, 0), _SOFTNESS) for each in (cleaned * known, known))
+    return np.asarray(known * soft / np.maximum(share, 1e-3)[..., None], np.float32)
 
 
 def brightening(canvas: Canvas, hole: Mask, face: Mask) -> float:

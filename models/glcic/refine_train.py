@@ -46,8 +46,9 @@ _MOUTH, _EYE = (80, 119), (62, 82)  # x and y in an aligned face of SIDE; the ot
 _MOUTH_SIDES, _EYE_SIDES = ((34, 84), (22, 56)), ((24, 60), (18, 44))  # widths and heights of holes over them
 _SPREAD, _AWAY = 4.0, 10  # how far such a hole lies from there, and NEAR's middle from the hole's, in pixels
 _MOVES = moves.MoveRange(scale=(0.87, 1.15), shift=0.05, degrees=9.0)  # a found face is as far from upright
-_OTHERS: dict[HoleKind, float] = {"patch": 0.5, "stroke": 0.3, "box": 0.1, "scattered": 0.1}
+_OTHERS: dict[HoleKind, float] = {"patch": 0.45, "stroke": 0.25, "box": 0.1, "scattered": 0.2}
 _SHAPE = HoleShape(smallest=0.125)
+_SOFTNESS = 0.7  # standard deviation of a blur, in pixels: sharper pictures have grain, which becomes crumbs
 _FACE = TurnedView(1 + 0j, 0j, (SIDE, SIDE)).face
 _LEAST_AREA = 0.03  # of a hole in what is looked at near it: smaller ones count no more
 _MEASURED, _SHOWN = 64, 8
@@ -320,8 +321,9 @@ def _cut(pictures: Tensor, corners: Corners) -> Tensor:
 
 
 def _cleaned(face: Pixels) -> Pixels:
-    """Without the ringing that lossy compression leaves beside edges."""
-    return np.asarray(cv2.bilateralFilter(np.ascontiguousarray(face), 5, 20, 1.5), np.uint8)
+    """Without the ringing that lossy compression leaves beside edges, and as soft as what enlarges likes best."""
+    cleaned = cv2.bilateralFilter(np.ascontiguousarray(face), 5, 20, 1.5)
+    return np.asarray(cv2.GaussianBlur(cleaned, (0, 0), _SOFTNESS), np.uint8)
 
 
 def _brightened(face: Pixels, hole: Mask) -> Pixels:
