@@ -33,8 +33,8 @@ Progress = Callable[[int, int], None]
 
 BlendChoice = Literal["auto"] | Blend
 """auto: `feather` for a network that knows faces, and what colours they have, sharpened where it is enlarged
-(`models.glcic.blend.sharpen`), enlarged by a network of its own (`models.glcic.enlarge`), with what a face's other side
-lends (`models.glcic.symmetry`); for any other `poisson`,
+(`models.glcic.blend.sharpen`), enlarged by a network of its own (`models.glcic.enlarge`), with skin from beside the
+hole (`models.glcic.skin`) and what a face's other side lends (`models.glcic.symmetry`); for any other `poisson`,
 contrasts kept within those around (`models.glcic.blend.calm`), and detail borrowed from the rest of the photograph
 (`models.glcic.texture`). Either leans on known pixels next door (`models.glcic.blend.lean_on_neighbours`)."""
 
@@ -227,14 +227,8 @@ def _draw(
     """The view of the hole in `box`, what it shows, where that has holes, and the network's picture of it."""
     view: View = look.view
     canvas, hole = view.take(image, mask)
-    if not isinstance(view, TurnedView):
-        drawn = yield from _run_network(canvas, hole, engine, steps)
-        if look.twice:
-            mirrored = yield from _run_network(canvas[:, ::-1], hole[:, ::-1], engine, steps)
-            drawn = (drawn + mirrored[:, ::-1]) * np.float32(0.5)
-        return view, canvas, hole, drawn
-    drawn = yield from _draw_face(canvas, hole, view, engine, steps)
-    if engine.find_faces is not None:
+    drawn = yield from _draw_seen(canvas, hole, view, engine, steps)
+    if isinstance(view, TurnedView) and engine.find_faces is not None:
         for left in range(AGAIN, 0, -1):
             shown = np.where(hole[..., None], drawn, canvas)
             better = view_again(view, shown, hole, box, (mask.shape[0], mask.shape[1]), engine.find_faces)
@@ -243,15 +237,20 @@ def _draw(
                 break
             view = better
             canvas, hole = view.take(image, mask)
-            drawn = yield from _draw_face(canvas, hole, view, engine, steps)
+            drawn = yield from _draw_seen(canvas, hole, view, engine, steps)
+    if look.twice:
+        mirrored = yield from _draw_seen(canvas[:, ::-1], hole[:, ::-1], view, engine, steps)
+        drawn = (drawn + mirrored[:, ::-1]) * np.float32(0.5)
     return view, canvas, hole, drawn
 
 
-def _draw_face(
-    canvas: Canvas, hole: Mask, view: TurnedView, engine: Engine, steps: "_Steps"
+def _draw_seen(
+    canvas: Canvas, hole: Mask, view: View, engine: Engine, steps: "_Steps"
 ) -> Generator[_Run, Canvas, Canvas]:
-    """The network's picture of a face, which is shown to it as it learned to see faces: bright, and without grain where
-    it was reduced."""
+    """The network's picture of a canvas. A face is shown to it as it learned to see faces: bright, and without grain
+    where it was reduced."""
+    if not isinstance(view, TurnedView):
+        return (yield from _run_network(canvas, hole, engine, steps))
     seen = without_grain(canvas, hole) if view.scale < 1 else canvas
     power = brightening(seen, hole, view.face)
     if power == 1:

@@ -79,7 +79,7 @@ def plan_looks(
             else:
                 apart.append((other, other_pose))
         waiting = apart
-        plan.append((box, Look(view) if view else choose_look(mask, box, strategy, frame)))
+        plan.append((box, Look(view, twice=True) if view else choose_look(mask, box, strategy, frame)))
     return plan
 
 
