@@ -22,7 +22,7 @@ _EYES_ALIKE = 0.4  # correlation, of portraits' eyes: 0.46 to 0.94 where the oth
 _SKIN_ALIKE = 0.8  # skin goes on from what surrounds it; below this that is nearer to the truth than the other cheek
 _OF_EYE = 0.25  # share of a hole in the surroundings of an eye, above which it is an eye that is gone
 _EYE = 6.0  # standard deviation, in pixels of the canvas, of the blur in which an eye is gone
-_NEARER = 0.01  # of correlation, that a pixel of distance has to gain
+_NEARER, _EYE_NEARER = 0.01, 0.02  # of correlation, that a pixel of distance has to gain
 _READ = np.ones((5, 5), np.uint8)  # pixels around one that a cubic sample reads
 _BY_FACTOR = 0.7  # of a difference in brightness, in stops; the rest is added
 _MOST_GAIN = 2.0  # how many times as bright it may become
@@ -53,7 +53,8 @@ def lend_other_side(
         shift = _counterpart(grey, hole, shown, _EYES_ALIKE if of_eye else _SKIN_ALIKE)
         if shift is not None and of_eye:
             # Where the eye itself is: hair and the outline of a face that is turned a little lie elsewhere.
-            shift = _counterpart(grey - cv2.GaussianBlur(grey, (0, 0), _EYE), hole, shown, 0.0, around=0)
+            fine = grey - cv2.GaussianBlur(grey, (0, 0), _EYE)
+            shift = _counterpart(fine, hole, shown, 0.0, around=0, nearer=_EYE_NEARER)
         if shift is not None and (source := _mirrored(picture, mask, part, at, view, shift)) is not None:
             source = _relit(known, part, source) if of_eye else source
             lent = np.where(part[..., None], blend(known, part, source, "poisson"), lent)
@@ -71,7 +72,9 @@ def _relit(known: Canvas, part: Mask, source: Canvas) -> Canvas:
     return np.asarray(source * np.clip(gain, 1 / _MOST_GAIN, _MOST_GAIN), np.float32)
 
 
-def _counterpart(grey: Canvas, hole: Mask, part: Mask, alike: float, around: int = _AROUND) -> complex | None:
+def _counterpart(
+    grey: Canvas, hole: Mask, part: Mask, alike: float, *, around: int = _AROUND, nearer: float = _NEARER
+) -> complex | None:
     """How far from its mirror image the face's other side shows what is drawn in `part` of `hole`; None: it does not.
 
     alike: the correlation that it has to have, in `part` and `around` pixels to each side of it.
@@ -92,7 +95,7 @@ def _counterpart(grey: Canvas, hole: Mask, part: Mask, alike: float, around: int
         if hidden[rows, columns][needed].any():
             continue
         seen = compared & ~hole[:, ::-1][rows, columns]
-        score = _correlation(target[seen], grey[:, ::-1][rows, columns][seen]) - _NEARER * abs(complex(x, y))
+        score = _correlation(target[seen], grey[:, ::-1][rows, columns][seen]) - nearer * abs(complex(x, y))
         if score > best:
             best, shift = score, complex(x, y)
     return shift if shift is None or max(abs(shift.real), abs(shift.imag)) < _REACH else None
