@@ -4,6 +4,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,9 @@ def secured(tmp_path: Path) -> Iterator[str]:
         stdout=subprocess.DEVNULL,
     )
     _write_certificate(tmp_path)
+    deadline = time.monotonic() + 30
+    while not path.exists() and time.monotonic() < deadline:  # a relay to nobody ends
+        time.sleep(0.02)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "broker.crt", tmp_path / "broker.key")
     with socket.create_server(("127.0.0.1", 0)) as listener:

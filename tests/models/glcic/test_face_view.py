@@ -359,7 +359,7 @@ def test_outside_the_hole_a_completed_face_is_as_it_was() -> None:
     poses = cycle([FacePose(5 + 1j, 150 + 50j, 1.0), FacePose(1 + 0.05j, -1 + 1j, 1.0), FacePose(1 + 0j, 0j, 1.0)])
     engine.find_faces = lambda _image, _mask, _boxes: [next(poses)]
     completed = complete(picture, mask, engine)
-    assert engine.shapes == [(1, 3, FRAME, FRAME)] * 2
+    assert engine.shapes == [(1, 3, FRAME, FRAME)] * 3, "looked at again, and its mirror image"
     np.testing.assert_array_equal(completed[~mask], picture[~mask])
     assert (completed[mask] != picture[mask]).any()
     np.testing.assert_array_equal(completed, complete(picture, mask, engine))
