@@ -227,48 +227,36 @@ def _draw(
     """The view of the hole in `box`, what it shows, where that has holes, and the network's picture of it."""
     view: View = look.view
     canvas, hole = view.take(image, mask)
-    seen, power = _as_learned(canvas, hole, view)
-    drawn = yield from _run_network(seen, hole, engine, steps)
+    drawn = yield from _draw_seen(canvas, hole, view, engine, steps)
     if isinstance(view, TurnedView) and engine.find_faces is not None:
         for left in range(AGAIN, 0, -1):
-            shown = np.where(hole[..., None], _raised(drawn, 1 / power), canvas)
+            shown = np.where(hole[..., None], drawn, canvas)
             better = view_again(view, shown, hole, box, (mask.shape[0], mask.shape[1]), engine.find_faces)
             if better is None:
                 steps.finish(left)
                 break
             view = better
             canvas, hole = view.take(image, mask)
-            seen, power = _as_learned(canvas, hole, view)
-            drawn = yield from _run_network(seen, hole, engine, steps)
-    total, times = drawn.copy(), np.ones((*hole.shape, 1), np.float32)
-    for glance in range(1, look.glances):
-        across = slice(None, None, -1 if glance % 2 else 1)
-        moved, gone = _moved(seen[:, across], glance), _moved(hole[:, across].astype(np.float32), glance) > 0
-        drawn = yield from _run_network(moved, gone, engine, steps)
-        there = slice(hole.shape[0] - glance), slice(hole.shape[1] - glance)
-        total[:, across][there] += drawn[glance:, glance:]
-        times[:, across][there] += 1
-    return view, canvas, hole, _raised(np.asarray(total / times, np.float32), 1 / power)
+            drawn = yield from _draw_seen(canvas, hole, view, engine, steps)
+    if look.twice:
+        mirrored = yield from _draw_seen(canvas[:, ::-1], hole[:, ::-1], view, engine, steps)
+        drawn = (drawn + mirrored[:, ::-1]) * np.float32(0.5)
+    return view, canvas, hole, drawn
 
 
-def _as_learned(canvas: Canvas, hole: Mask, view: View) -> tuple[Canvas, float]:
-    """`canvas` as the network is to see it, and the power that it was raised to. A face is shown as it learned to see
-    faces: bright, and without grain where it was reduced."""
+def _draw_seen(
+    canvas: Canvas, hole: Mask, view: View, engine: Engine, steps: "_Steps"
+) -> Generator[_Run, Canvas, Canvas]:
+    """The network's picture of a canvas. A face is shown to it as it learned to see faces: bright, and without grain
+    where it was reduced."""
     if not isinstance(view, TurnedView):
-        return canvas, 1.0
+        return (yield from _run_network(canvas, hole, engine, steps))
     seen = without_grain(canvas, hole) if view.scale < 1 else canvas
     power = brightening(seen, hole, view.face)
-    return _raised(seen, power), power
-
-
-def _raised(canvas: Canvas, power: float) -> Canvas:
-    return canvas if power == 1 else np.asarray(cv2.pow(canvas, power), np.float32)
-
-
-def _moved(array: Canvas, pixels: int) -> Canvas:
-    """`array`, so many pixels further down and to the right; what comes in repeats its border."""
-    wider = cv2.copyMakeBorder(array, pixels, 0, pixels, 0, cv2.BORDER_REPLICATE)
-    return np.asarray(wider[: array.shape[0], : array.shape[1]], np.float32)
+    if power == 1:
+        return (yield from _run_network(seen, hole, engine, steps))
+    drawn = yield from _run_network(np.asarray(cv2.pow(seen, power), np.float32), hole, engine, steps)
+    return np.asarray(cv2.pow(drawn, 1 / power), np.float32)
 
 
 def _chosen_blend(choice: BlendChoice, engine: Engine) -> Blend:

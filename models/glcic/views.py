@@ -34,19 +34,17 @@ _MOST = 4  # frames to a side of the canvas
 
 @dataclass(frozen=True)
 class Look:
-    """A view for the network, and how often it looks at it."""
+    """A view for the network, and whether it looks at the mirror image, too: the mean of both has fewer flaws."""
 
     view: View
-    glances: int = 1
-    """The mean of what it draws at several has fewer flaws. Each is moved by a pixel more, up to the network's stride,
-    since it draws other things on other pixels of that; every second one is the mirror image."""
+    twice: bool = False
     elsewhere: bool = False
     """Whether no face is there, and a network that learned other things completes it."""
 
     @property
     def runs(self) -> int:
         """Most runs of the network over the view's canvas."""
-        return self.glances + (AGAIN if isinstance(self.view, TurnedView) else 0)
+        return 1 + self.twice + (AGAIN if isinstance(self.view, TurnedView) else 0)
 
 
 def plan_looks(
@@ -81,7 +79,7 @@ def plan_looks(
             else:
                 apart.append((other, other_pose))
         waiting = apart
-        plan.append((box, Look(view, glances=STRIDE) if view else choose_look(mask, box, strategy, frame)))
+        plan.append((box, Look(view, twice=True) if view else choose_look(mask, box, strategy, frame)))
     return plan
 
 
@@ -125,7 +123,7 @@ def _auto(mask: Mask, box: Box, frame: int) -> Look:
         scale = min(scale, (1 - 2 * _CONTEXT) * frame / extent)  # so that one frame shows it
     needed = math.ceil(extent * scale + 2 * _CONTEXT * frame - 1e-6)
     side = frame if needed <= frame else -(-needed // 32) * 32  # few shapes: runs can share a batch
-    return Look(_scaled(_window(box, round(side / scale), mask.shape), scale), glances=2 if side == frame else 1)
+    return Look(_scaled(_window(box, round(side / scale), mask.shape), scale), twice=side == frame)
 
 
 def _window(box: Box, side: int, within: tuple[int, int]) -> Box:
