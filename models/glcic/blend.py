@@ -74,7 +74,7 @@ def add_detail(known: Canvas, hole: Mask, completed: Canvas, reach: float, grain
     return _corrected(known, hole, grainy, known - completed, depth, reach)
 
 
-def noise(known: Canvas, hole: Mask, completed: Canvas, reach: float) -> Canvas:
+def grain_around(known: Canvas, hole: Mask, completed: Canvas, reach: float) -> Canvas:
     """Grain as strong as the detail around the hole, no coarser than `reach` pixels, always the same.
 
     As `add_detail` takes it: of the size of `completed`, float32.
@@ -92,8 +92,8 @@ def settle_colours(canvas: Canvas, hole: Mask) -> Canvas:
     """`canvas` with the colours of what was drawn of a face in `hole` as far as faces bear them out.
 
     A network that is not sure draws skin a little green or grey. On 300 faces held back, what it drew 4 of 255 levels
-    less red than the smoothest continuation of the surroundings around a mouth was 2.3 less in truth, 6 less 4.5, and 9
-    less 8: the first two levels are taken back. What it drew bluer or yellower was so by four fifths.
+    less red than the smoothest continuation of the surroundings around a mouth was 2.3 less in truth, 6 less 3.9, and 9
+    less 6.5: the first two levels are taken back. What it drew bluer or yellower was so by four fifths.
     (h, w, 3) float32 in [0, 1], and so is what it returns.
     """
     if hole.all() or not hole.any():
@@ -116,7 +116,7 @@ def sharpen(canvas: Canvas, hole: Mask, scale: float) -> Canvas:
     What the network draws of a mouth has few pixels, and enlarged it looks softer than the face around it. An unsharp
     mask, two pixels of the canvas wide, which begins at the hole's edge; weaker in large holes, where much is
     uncertain, and none where a contrast is so faint that it is no outline but stubble. Lips become redder: on faces
-    held back red varied by 4.4 levels around a mouth, and by 3.4 as it was drawn.
+    held back red varied by 4.0 levels around a mouth, and by 3.1 as it was drawn.
     (h, w, 3) float32 in [0, 1], and so is what it returns.
     """
     depth = _depth(hole)

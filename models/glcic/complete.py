@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from models.glcic.align import FindFaces
-from models.glcic.blend import Blend, add_detail, blend, calm, lean_on_neighbours, noise, settle_colours, sharpen
+from models.glcic.blend import Blend, add_detail, blend, calm, grain_around, lean_on_neighbours, settle_colours, sharpen
 from models.glcic.enlarge import Enlarge
 from models.glcic.face_view import TurnedView, brightening, view_again, without_grain
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, View
@@ -315,7 +315,7 @@ def _put_back(
     patch, hole = view.put_back(joined, around), mask[around.slices]
     if view.scale < 1 and how != "none":
         known, reach = result[around.slices] * np.float32(1 / 255), EDGE / view.scale
-        grain = noise(known, hole, patch, reach)
+        grain = grain_around(known, hole, patch, reach)
         if isinstance(view, TurnedView):
             grain = _with_skin(grain, result, mask, around, view)
         patch = add_detail(known, hole, patch, reach, grain)

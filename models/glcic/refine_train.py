@@ -5,8 +5,9 @@
 Most holes lie over a mouth or an eye. The critics of `critics.py` look at the neighbourhood of each hole,
 enlarged, and at the whole picture, as GLCIC's local and global discriminator do; squared error and the distance of
 features (Johnson et al. 2016) keep the network near what was there. Pictures are cleaned first of what lossy
-compression left beside their edges: it would be learned, and shows when a face is enlarged. Batch norm stays as it is
-served. RUN ends with `weights.safetensors` and `card.json`, as after `inpaint train`. Needs the extra `evaluation`.
+compression left beside their edges, and softened: both would be learned, and show when a face is enlarged. Dark faces
+are brightened as they are in service (`face_view.brightening`). Batch norm stays as it is served. RUN ends with
+`weights.safetensors` and `card.json`, as after `inpaint train`. Needs the extra `evaluation`.
 """
 
 import argparse

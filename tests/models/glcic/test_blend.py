@@ -12,9 +12,9 @@ from models.glcic.blend import (
     add_detail,
     blend,
     calm,
+    grain_around,
     lean_on_neighbours,
     membrane,
-    noise,
     settle_colours,
     sharpen,
 )
@@ -51,7 +51,7 @@ def test_outside_is_kept_and_nothing_forbidden_is_read(
     completed = random.random((height, width, 3), np.float32)
     known[hole] = np.nan
     if how == "edge":
-        joined = add_detail(known, hole, completed, 3, noise(known, hole, completed, 3))
+        joined = add_detail(known, hole, completed, 3, grain_around(known, hole, completed, 3))
     else:
         completed[~hole] = np.nan
         others = {"calm": calm, "lean": lean_on_neighbours}
@@ -107,16 +107,16 @@ def test_membrane_is_harmonic() -> None:
     assert np.abs(membrane(values, ~free, free) - values).max() < 0.03
 
 
-def with_noise(known: Canvas) -> Canvas:
+def with_grain(known: Canvas) -> Canvas:
     """An even picture in the box of `known`, with detail of its surroundings."""
-    return add_detail(known, box(), even(0.5), 4, noise(known, box(), even(0.5), 4))
+    return add_detail(known, box(), even(0.5), 4, grain_around(known, box(), even(0.5), 4))
 
 
 def test_an_enlarged_picture_gets_the_grain_of_its_surroundings() -> None:
     """In even surroundings an enlarged picture stays even; in grainy ones it gets grain of about that strength."""
-    assert np.abs(with_noise(even(0.5))[box()] - 0.5).max() < 1e-3
+    assert np.abs(with_grain(even(0.5))[box()] - 0.5).max() < 1e-3
     rough = even(0.5) + np.random.default_rng(1).normal(0, 0.05, (64, 64, 1)).astype(np.float32)
-    grainy = with_noise(rough)
+    grainy = with_grain(rough)
     assert 0.02 < float(grainy[box()].std()) < 0.06
     assert float(grainy[28:36, 28:36].mean()) == pytest.approx(0.5, abs=0.02)
 

@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -81,6 +83,15 @@ def test_a_hole_is_never_empty_and_lies_in_what_is_looked_at_near_it(seed: int) 
     assert 0 <= top <= SIDE - NEAR
     assert 0 <= left <= SIDE - NEAR
     assert hole[top : top + NEAR, left : left + NEAR].any()
+
+
+@pytest.mark.parametrize(("dark", "shown"), [(40, 143), (100, 143), (200, 200)])
+def test_faces_are_learned_as_bright_as_they_are_shown_in_service(dark: int, shown: int) -> None:
+    """A dark face as bright as CelebA's median (0.56), a bright one as it is."""
+    recipe = RefineRecipe.__new__(RefineRecipe)
+    recipe.options = RefineOptions(batch_size=4, mouths=0, eyes=1)  # small holes: all of the face counts
+    recipe._faces = {"train": SimpleNamespace(pixels=np.full((1, SIDE, SIDE, 3), dark, np.uint8))}  # type: ignore[dict-item]
+    assert (recipe.batch(0).pixels == shown).all()
 
 
 def test_the_critics_learn_first_and_the_network_after_them(faces: dict[str, Pictures]) -> None:
