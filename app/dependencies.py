@@ -41,7 +41,7 @@ class Clients:
     """Set when the process has to stop: nobody waits for a result any more."""
 
 
-def get_clients(request: Request) -> Clients:
+async def get_clients(request: Request) -> Clients:
     """What the lifespan built."""
     return cast(Clients, request.app.state.clients)
 
@@ -52,7 +52,7 @@ _bearer = HTTPBearer(auto_error=False, description="`Authorization: Bearer KEY`,
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key, for clients without bearer.")
 
 
-def get_owner(
+async def get_owner(
     request: Request,
     clients: ClientsDep,
     needed: SecurityScopes,

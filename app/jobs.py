@@ -43,7 +43,7 @@ class Preference:
     """What `Preference-Applied` says; empty where the client asked for nothing."""
 
 
-def get_preference(
+async def get_preference(
     clients: ClientsDep,
     prefer: Annotated[
         list[str] | None,
@@ -119,14 +119,13 @@ async def wait_until_ended(clients: Clients, job: Job, seconds: float) -> Job:
     """`job` as it is once it has ended, or after `seconds`, or when this process has to stop. A client that goes away
     leaves the job running."""
     deadline = time.monotonic() + seconds
-    async with clients.watcher.watching(job.id) as watch:
+    async with clients.watcher.watching(job.id, for_its_end=True) as watch:
         while not job.state.ended and not clients.stopping.is_set() and (left := deadline - time.monotonic()) > 0:
+            await watch.changed(left)
             try:
                 job = await run_in_threadpool(clients.ledger.get, job.id)
             except OUTAGES as error:
                 log.info("The broker is away while job %s is waited for: %s", job.id, error)
-            if not job.state.ended:
-                await watch.changed(left)
     return job
 
 
@@ -152,7 +151,7 @@ async def result_response(
     """
     result = result_of(job)
     try:
-        file, size, first = await run_in_threadpool(_open, clients, result.key)
+        size, first, file = await run_in_threadpool(_open, clients, result.key)
     except MissingObjectError:
         hours = clients.worker_settings.result_ttl_seconds / 3600
         raise ProblemError(
@@ -163,28 +162,36 @@ async def result_response(
             {"X-Job-Id": job.id},
         ) from None
     extension = _EXTENSIONS.get(result.media_type, "bin")
-    return StreamingResponse(
-        _pieces(file, size, first),
-        media_type=result.media_type,
-        headers={
-            "Content-Length": str(size),
-            "X-Model": result.model,
-            "X-Job-Id": job.id,
-            "X-Changed": f"{result.changed:.6g}",
-            "Server-Timing": server_timing(job, before or {}),
-            "Content-Disposition": f'inline; filename="{job.id}.{extension}"',
-            "Cache-Control": "private, max-age=3600, immutable",
-            **(headers or {}),
-        },
-    )
+    described = {
+        "Content-Length": str(size),
+        "X-Model": result.model,
+        "X-Job-Id": job.id,
+        "X-Changed": f"{result.changed:.6g}",
+        "Server-Timing": server_timing(job, before or {}),
+        "Content-Disposition": f'inline; filename="{job.id}.{extension}"',
+        "Cache-Control": "private, max-age=3600, immutable",
+        **(headers or {}),
+    }
+    if file is None:
+        return Response(first, media_type=result.media_type, headers=described)
+    return StreamingResponse(_pieces(file, size, first), media_type=result.media_type, headers=described)
 
 
-def _open(clients: Clients, key: str) -> tuple[BinaryIO, int, bytes]:
-    """What is stored, how long it is, and how it begins: a small picture is read at once. Raises MissingObjectError."""
+def _open(clients: Clients, key: str) -> tuple[int, bytes, BinaryIO | None]:
+    """How long it is what is stored, how it begins, and where the rest is; a small picture is read at once and has
+    none. Raises MissingObjectError."""
     file = clients.storage.open(key)
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    return file, size, file.read(_PIECE_BYTES)
+    try:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        first = file.read(_PIECE_BYTES)
+    except BaseException:
+        file.close()
+        raise
+    if len(first) == size:
+        file.close()
+        return size, first, None
+    return size, first, file
 
 
 async def _pieces(file: BinaryIO, size: int, first: bytes) -> AsyncIterator[bytes]:

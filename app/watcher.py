@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -10,15 +11,18 @@ import redis
 import redis.asyncio
 
 from worker.connection import SOCKET_OPTIONS
+from worker.contracts import JobState
 from worker.ledger import CHANNEL
 
 _RECONNECT_SECONDS = 0.5
+_ENDS = {state.value for state in JobState if state.ended}
+_ENDS_REMEMBERED = 4096  # of the latest jobs: longer than it takes from a look at a job to a watch on it
 
 log = logging.getLogger(__name__)
 
 
 class JobWatcher:
-    """Listens on the ledger's channel, where every change of a job is told by the job's id.
+    """Listens on the ledger's channel, where every change of a job is told.
 
     A message can be missed while the broker is away, so who waits also looks
     for itself now and then: `Watch.changed` returns after a while in any case.
@@ -28,6 +32,7 @@ class JobWatcher:
         self._redis_url = redis_url
         self._poll_seconds = poll_seconds
         self._watches: dict[str, set[Watch]] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["JobWatcher"]:
@@ -39,10 +44,15 @@ class JobWatcher:
             tasks.cancel_scope.cancel()
 
     @asynccontextmanager
-    async def watching(self, job_id: str) -> AsyncIterator["Watch"]:
-        """A watch on one job. Open it before the first look at the job: then no change falls between."""
-        watch = Watch(self._poll_seconds)
+    async def watching(self, job_id: str, *, for_its_end: bool = False) -> AsyncIterator["Watch"]:
+        """A watch on one job. Open it before the first look at the job: then no change falls between.
+
+        One `for_its_end` wakes for nothing else, and may be opened after that look: it wakes for an end before, too.
+        """
+        watch = Watch(self._poll_seconds, for_its_end=for_its_end)
         self._watches.setdefault(job_id, set()).add(watch)
+        if job_id in self._ended:
+            watch.wake()
         try:
             yield watch
         finally:
@@ -63,26 +73,35 @@ class JobWatcher:
                     while True:
                         message = await pubsub.get_message(timeout=5)
                         if message is not None:
-                            self._wake(message["data"])
+                            self._hear(message["data"])
             except (redis.RedisError, OSError) as error:
                 if not away:
                     log.warning("The broker is away, waiting requests look for themselves: %s", error)
                 away = True
             await asyncio.sleep(_RECONNECT_SECONDS)
 
-    def _wake(self, job_id: str) -> None:
+    def _hear(self, message: str) -> None:
+        job_id, _, what = message.partition(" ")
+        ended = what in _ENDS
+        if ended:
+            self._ended[job_id] = None
+            if len(self._ended) > _ENDS_REMEMBERED:
+                self._ended.popitem(last=False)
         for watch in self._watches.get(job_id, ()):
-            watch.wake()
+            if ended or not watch.for_its_end:
+                watch.wake()
 
     def _wake_all(self) -> None:
-        for job_id in self._watches:
-            self._wake(job_id)
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.wake()
 
 
 class Watch:
     """One request's view of one job."""
 
-    def __init__(self, poll_seconds: float) -> None:
+    def __init__(self, poll_seconds: float, *, for_its_end: bool) -> None:
+        self.for_its_end = for_its_end
         self._event = asyncio.Event()
         self._poll_seconds = poll_seconds
 

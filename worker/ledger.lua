@@ -59,8 +59,8 @@ local function record(id)
   return redis.call('HGETALL', job_key(id))
 end
 
-local function tell(id)
-  redis.call('PUBLISH', CHANNEL, id)
+local function tell(id, what)
+  redis.call('PUBLISH', CHANNEL, id .. ' ' .. what)
 end
 
 local function add_event(id, type, name, payload)
@@ -70,7 +70,7 @@ local function add_event(id, type, name, payload)
     entry[#entry + 1] = payload
   end
   redis.call('XADD', PREFIX .. 'events:' .. id, 'MAXLEN', '~', EVENTS_KEPT, '*', unpack(entry))
-  tell(id)
+  tell(id, type)
 end
 
 -- Totals change in the same script as the state that they count: no crash and no restart makes them differ.
@@ -487,7 +487,7 @@ function commands.cancel(id)
     finish(id, 'cancelled')
   elseif state == 'running' then
     redis.call('HSET', job_key(id), 'cancel_requested', 1)
-    tell(id)
+    tell(id, 'cancel-requested')
   end
   return record(id)
 end

@@ -37,7 +37,7 @@ from worker.contracts import (
 from worker.settings import WorkerSettings
 
 CHANNEL: Final = "jobs"
-"""Here the id of a job is published whenever something happened to it."""
+"""Here the id of a job is published whenever something happened to it, a space, and what: a state, or a word more."""
 
 _PREFIX: Final = "inpaint:"
 _SCRIPT: Final = Path(__file__).with_name("ledger.lua").read_text()

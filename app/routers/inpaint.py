@@ -129,7 +129,7 @@ class Options:
     quality: int
 
 
-def read_form(
+async def read_form(
     image: Annotated[UploadFile, File(description="PNG, JPEG, WebP, AVIF, TIFF, BMP or a GIF of one frame.")],
     mask: Annotated[
         UploadFile | None, File(description="Any image as large as `image`: white or opaque = fill.")

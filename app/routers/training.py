@@ -123,7 +123,7 @@ class DatasetList(BaseModel):
     datasets: list[str]
 
 
-def get_runs(clients: ClientsDep) -> Runs:
+async def get_runs(clients: ClientsDep) -> Runs:
     """The runs of this service."""
     return clients.runs
 

@@ -523,7 +523,7 @@ class TestQuestions:
         assert ledger.events(job.id, after=ledger.events(job.id)[-1].id, block_ms=10) == []
 
     def test_every_change_is_published(self, ledger: Ledger, submit: Submit, client: redis.Redis) -> None:
-        """One subscriber hears the id of each job to which anything happens."""
+        """One subscriber hears the id of each job to which anything happens, and what it is."""
         with client.pubsub(ignore_subscribe_messages=True) as channel:
             channel.subscribe(CHANNEL)
             channel.get_message(timeout=1)
@@ -532,7 +532,8 @@ class TestQuestions:
             ledger.cancel(lease.job.id)
             ledger.acknowledge_cancel(lease)
             heard = [channel.get_message(timeout=1) for _ in range(5)]
-        assert [message and message["data"] for message in heard] == [lease.job.id] * 5
+        told = ["queued", "running", "progress", "cancel-requested", "cancelled"]
+        assert [message and message["data"] for message in heard] == [f"{lease.job.id} {what}" for what in told]
 
     def test_figures_of_each_queue(self, ledger: Ledger, submit: Submit) -> None:
         """Waiting, running, and how long the oldest has waited."""
