@@ -2,7 +2,9 @@
 
 An aligned face is shown under a random similarity, with holes, over a piece of a
 scene. The edge of the aligned picture must not betray its pose, so the part of it
-that shows is cut out by a random window, or goes on as its own reflection.
+that shows is cut out by a random window, or goes on as its own reflection. Faces
+are made longer and shorter, as CelebA's are stars' and people's are not: with its
+mouth hidden a long face was seen as a near one.
 """
 
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from models.glcic.align import ANCHORS, FACE_CENTRE, FACE_RADIUS, FRAME, VIEW, Picture, reduce, warp
+from models.glcic.align import ANCHORS, EYES, FACE_CENTRE, FACE_RADIUS, FRAME, VIEW, Picture, reduce, warp
 
 SIDE = 96
 """Side of the faces and scenes that samples are made of."""
@@ -23,6 +25,8 @@ Pictures = npt.NDArray[np.uint8]
 
 
 Kind = Literal["face", "scene", "shapes", "wrong pose", "scrambled"]
+
+_LONGER, _LENGTHS = 0.02, 0.07  # mean and spread of the logarithm of how much longer a face is made
 
 SHARES: dict[Kind, float] = {"face": 0.58, "scene": 0.16, "shapes": 0.08, "wrong pose": 0.11, "scrambled": 0.07}
 
@@ -48,6 +52,7 @@ class Sample:
 def make_sample(chance: Generator, faces: Pictures, scenes: Pictures, size: int = VIEW) -> Sample:
     """A face, or something else, in a random pose over a random scene, with holes."""
     kind = list(SHARES)[chance.choice(len(SHARES), p=list(SHARES.values()))]
+    longer = 1.0
     front = faces[chance.integers(len(faces))]
     if chance.random() < 0.5:
         front = front[:, ::-1]
@@ -55,12 +60,35 @@ def make_sample(chance: Generator, faces: Pictures, scenes: Pictures, size: int 
         front = _scramble(chance, front)
     elif kind == "shapes":
         front = _draw_shapes(chance, front)
+    elif kind == "face":
+        longer = float(np.exp(chance.normal(_LONGER, _LENGTHS)))
+        front = _stretched(front, longer)
     elif kind == "scene":
         scene = np.rot90(scenes[chance.integers(len(scenes))], int(chance.integers(4)))
         front = _coloured_as(front, scene) if chance.random() < 0.5 else scene
     turn, shift = _wrong_pose(chance) if kind == "wrong pose" else _pose(chance)
     picture = _place(chance, front, turn, shift, scenes[chance.integers(len(scenes))], size)
+    own_turn, own_shift = pose_of_longer(longer)
+    turn, shift = turn * own_turn, turn * own_shift + shift
     return Sample(_disturb(chance, picture), _holes(chance, turn, shift, size), turn, shift, kind)
+
+
+def pose_of_longer(longer: float) -> tuple[complex, complex]:
+    """Turn and shift that bring the anchors nearest to those of a face so many times as long below and above its eyes,
+    both in the face square: how CelebA would have aligned it, by eyes, nose and mouth."""
+    eyes = (EYES[0].imag - FACE_CENTRE.imag) / FACE_RADIUS
+    wanted = ANCHORS.real + 1j * (eyes + longer * (ANCHORS.imag - eyes))
+    middle, wanted_middle = ANCHORS.mean(), wanted.mean()
+    around = ANCHORS - middle
+    turn = complex(np.vdot(around, wanted - wanted_middle) / np.vdot(around, around))
+    return turn, complex(wanted_middle - turn * middle)
+
+
+def _stretched(face: Picture, longer: float) -> Picture:
+    """`face`, aligned, so many times as long below and above its eyes."""
+    eyes = EYES[0].imag * SIDE / FRAME - 0.5
+    matrix = np.array([[1, 0, 0], [0, longer, eyes * (1 - longer)]])
+    return np.asarray(cv2.warpAffine(face, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
 
 
 def _pose(chance: Generator) -> tuple[complex, complex]:

@@ -9,8 +9,9 @@ import safetensors.torch
 import torch
 
 from models.catalog import Card
-from models.glcic import align_train
-from models.glcic.align_samples import SHARES, SIDE, make_sample
+from models.glcic import align_samples, align_train
+from models.glcic.align import ANCHORS, EYES, FRAME, MOUTH
+from models.glcic.align_samples import SHARES, SIDE, make_sample, pose_of_longer
 from models.glcic.align_train import AlignOptions, AlignRecipe
 from models.training.data import open_pictures
 from models.training.errors import TrainingError
@@ -62,3 +63,48 @@ def _hides_the_middle(sample: align_train.Sample) -> bool:
     points = (sample.turn * align_train.ANCHORS + sample.shift + 1 + 1j) * len(sample.mask) / 2
     inside = [complex(p) for p in points if 0 <= p.real < len(sample.mask) and 0 <= p.imag < len(sample.mask)]
     return len(inside) == len(points) and all(sample.mask[int(p.imag), int(p.real)] > 127 for p in inside)
+
+
+def test_a_longer_face_has_the_pose_that_suits_eyes_and_mouth_best() -> None:
+    """As CelebA's own alignment, which was by eyes, nose and mouth: the longer face is seen as a larger one, and no
+    other similarity brings the anchors nearer to it."""
+    for longer in (0.85, 1.0, 1.2):
+        turn, shift = pose_of_longer(longer)
+        eyes = ANCHORS[0].imag
+        there = ANCHORS.real + 1j * (eyes + longer * (ANCHORS.imag - eyes))
+        off = np.abs(turn * ANCHORS + shift - there)
+        for other_turn, other_shift in ((0.01, 0), (-0.01, 0), (0.01j, 0), (0, 0.01), (0, 0.01j), (0, -0.01j)):
+            other = np.abs((turn + other_turn) * ANCHORS + shift + other_shift - there)
+            assert np.sum(other**2) > np.sum(off**2)
+        assert turn.imag == pytest.approx(0, abs=0.01)
+        assert (turn.real > 1) == (longer > 1)
+    assert pose_of_longer(1.0) == (pytest.approx(1), pytest.approx(0))
+
+
+def test_made_faces_stand_where_their_pose_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """White dots at the eyes and corners of the mouth of a face that is made a third longer lie about the pose's."""
+    monkeypatch.setattr(align_samples, "_LONGER", np.log(1.3))
+    monkeypatch.setattr(align_samples, "_LENGTHS", 0.0)
+    monkeypatch.setattr(align_samples, "SHARES", {"face": 1.0})
+    monkeypatch.setattr(align_samples, "_disturb", lambda _, picture: picture)
+    faces = np.zeros((1, SIDE, SIDE, 3), np.uint8)
+    for anchor in (*EYES, *MOUTH):
+        x, y = round(anchor.real * SIDE / FRAME), round(anchor.imag * SIDE / FRAME)
+        faces[0, y - 1 : y + 2, x - 1 : x + 2] = 255
+    scenes = np.zeros((1, SIDE, SIDE, 3), np.uint8)
+    chance = np.random.default_rng(0)
+    seen = 0
+    for _ in range(40):
+        sample = make_sample(chance, faces, scenes, size=192)
+        points = (sample.turn * ANCHORS + sample.shift + 1 + 1j) * 96
+        if abs(sample.turn) < 0.5 or min(points.real.min(), points.imag.min(), 192 - points.real.max()) < 0:
+            continue
+        if points.imag.max() > 192:
+            continue
+        rows, columns = np.nonzero(sample.picture[..., 0] > 100)
+        dots = columns + 1j * rows
+        # The similarity that suits best lies within a twelfth of the face's radius of each of them.
+        off = [np.abs(dots - point).min() / (96 * abs(sample.turn)) for point in points]
+        assert max(off) < 0.16, off
+        seen += 1
+    assert seen > 5
