@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Annotated, BinaryIO
 
@@ -178,20 +178,17 @@ async def result_response(
 
 
 def _open(clients: Clients, key: str) -> tuple[int, bytes, BinaryIO | None]:
-    """How long it is what is stored, how it begins, and where the rest is; a small picture is read at once and has
-    none. Raises MissingObjectError."""
-    file = clients.storage.open(key)
-    try:
+    """Size and beginning of what is stored, and the file that has the rest: none where the beginning is all of it.
+    Raises MissingObjectError."""
+    with ExitStack() as opened:
+        file = opened.enter_context(clients.storage.open(key))
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         first = file.read(_PIECE_BYTES)
-    except BaseException:
-        file.close()
-        raise
-    if len(first) == size:
-        file.close()
-        return size, first, None
-    return size, first, file
+        if len(first) == size:
+            return size, first, None
+        opened.pop_all()  # whoever sends the rest closes it
+        return size, first, file
 
 
 async def _pieces(file: BinaryIO, size: int, first: bytes) -> AsyncIterator[bytes]:

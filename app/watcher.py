@@ -11,11 +11,10 @@ import redis
 import redis.asyncio
 
 from worker.connection import SOCKET_OPTIONS
-from worker.contracts import JobState
+from worker.contracts import ENDS
 from worker.ledger import CHANNEL
 
 _RECONNECT_SECONDS = 0.5
-_ENDS = {state.value for state in JobState if state.ended}
 _ENDS_REMEMBERED = 4096  # of the latest jobs: longer than it takes from a look at a job to a watch on it
 
 log = logging.getLogger(__name__)
@@ -82,7 +81,7 @@ class JobWatcher:
 
     def _hear(self, message: str) -> None:
         job_id, _, what = message.partition(" ")
-        ended = what in _ENDS
+        ended = what in ENDS
         if ended:
             self._ended[job_id] = None
             if len(self._ended) > _ENDS_REMEMBERED:

@@ -10,7 +10,7 @@ message that is lost, repeated or late does no harm.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -118,6 +118,10 @@ class JobState(StrEnum):
     @property
     def ended(self) -> bool:
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+ENDS: Final = frozenset(state.value for state in JobState if state.ended)
+"""What the event is called that ends a job."""
 
 
 class Progress(Contract):

@@ -15,14 +15,13 @@ from app.jobs import discard_inputs, job_response, own_id, result_response
 from app.openapi import problems
 from app.schemas import JobList, JobView
 from worker.connection import OUTAGES
-from worker.contracts import Event, Job, JobState
+from worker.contracts import ENDS, Event, Job, JobState
 from worker.ledger import UnknownJobError
 
 router = APIRouter(tags=["jobs"], prefix="/jobs")
 
 HEARTBEAT_SECONDS = 15.0
 _RETRY_MILLISECONDS = 1000
-_ENDS = {state.value for state in JobState if state.ended}
 
 
 async def get_job(
@@ -143,7 +142,7 @@ async def _stream(clients: Clients, job: Job, after: str) -> AsyncIterator[bytes
             for event in events:
                 yield _as_sse(event)
                 after, spoken = event.id, time.monotonic()
-                if event.type in _ENDS:
+                if event.type in ENDS:
                     return
             if clients.stopping.is_set():
                 return  # the client reconnects, to a process that goes on

@@ -103,8 +103,7 @@ def test_made_faces_stand_where_their_pose_says(monkeypatch: pytest.MonkeyPatch)
             continue
         rows, columns = np.nonzero(sample.picture[..., 0] > 100)
         dots = columns + 1j * rows
-        # The similarity that suits best lies within a twelfth of the face's radius of each of them.
         off = [np.abs(dots - point).min() / (96 * abs(sample.turn)) for point in points]
-        assert max(off) < 0.16, off
+        assert max(off) < 0.1, off  # of the face's radius; the pose of the face as it was is off by 0.18
         seen += 1
     assert seen > 5
