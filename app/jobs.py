@@ -111,8 +111,7 @@ def discard_inputs(clients: Clients, request: JobRequest) -> None:
     """Remove what was stored for a job that no worker will read."""
     if isinstance(request, InpaintRequest):
         with suppress(OSError):  # on a disk that is away; what stays behind expires
-            clients.storage.delete(request.image_key)
-            clients.storage.delete(request.mask_key)
+            clients.storage.delete(request.inputs_key)
 
 
 async def wait_until_ended(clients: Clients, job: Job, seconds: float) -> Job:

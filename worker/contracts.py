@@ -68,8 +68,7 @@ class InpaintRequest(Contract):
     elsewhere: str | None = Field(
         default=None, description="Likewise, for holes in which no face is; where unset, `model` completes all."
     )
-    image_key: str = Field(description="Storage key of the decoded picture.")
-    mask_key: str = Field(description="Storage key of the decoded mask, as large as the picture.")
+    inputs_key: str = Field(description="Storage key of the decoded picture and its mask.")
     strategy: Strategy = Strategy.AUTO
     dilate: int = Field(default=0, ge=0, le=256, description="Pixels by which the mask grows first.")
     blend: Blend = Blend.AUTO

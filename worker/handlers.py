@@ -25,7 +25,7 @@ from models.loading import WeightsError
 from worker.codecs.encode import Begun, begin_encoding, encode
 from worker.connection import OUTAGES
 from worker.contracts import Failure, InpaintRequest, Result, SampleRequest
-from worker.images import MEDIA_TYPES, ImageError, Picture, unpack, unpack_mask, with_completed
+from worker.images import MEDIA_TYPES, ImageError, Picture, unpack, with_completed
 from worker.logs import bound
 from worker.networks import Networks
 from worker.storage import MissingObjectError, Storage, StorageUnavailableError
@@ -130,8 +130,8 @@ class Completion:
         started = time.perf_counter()
         engine = self._networks.engine(request.model)
         elsewhere = self._networks.engine(request.elsewhere) if request.elsewhere else None
-        picture = unpack(self._storage.view(request.image_key))
-        mask = dilate(unpack_mask(self._storage.get(request.mask_key)), request.dilate)
+        picture, mask = unpack(self._storage.view(request.inputs_key))
+        mask = dilate(mask, request.dilate)
         begun = begin_encoding(picture, request.format, request.quality, mask)
         timings = {"load": time.perf_counter() - started}
         return _Picture(work, request, engine, elsewhere, picture, mask, begun, timings)

@@ -1,6 +1,6 @@
 """Bytes <-> pictures and masks. The only place that decodes bytes from outside.
 
-    upload --decode_image--> Picture --pack--> storage --unpack--> Picture --with_completed--> Picture
+    uploads --decode_both--> Picture, mask --pack--> storage --unpack--> Picture, mask --with_completed--> Picture
 
 A picture is decoded once, to 8 bits in sRGB, upright, with its alpha kept; the
 same pixels travel raw through storage, because coding a PNG of 12 megapixels
@@ -45,8 +45,8 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     8: lambda pixels: np.rot90(pixels),
 }
 """What undoes each EXIF orientation, on (H, W, C)."""
-_HEADER = struct.Struct("<4sBII")  # kind, channels, width, height
-_PICTURE, _MASK = b"IPX1", b"IPM1"
+_HEADER = struct.Struct("<4sBII")  # of what is stored: its kind, channels, width, height
+_KIND = b"IPX2"
 
 
 class ImageError(ValueError):
@@ -240,41 +240,28 @@ def check_fits(size: tuple[int, int], image_format: ImageFormat) -> None:
         )
 
 
-def pack(picture: Picture) -> tuple[bytes, memoryview]:
-    """The raw form that lies in storage between API and worker: two parts, so that nothing is copied to join them."""
+def pack(picture: Picture, mask: np.ndarray) -> tuple[bytes, memoryview, memoryview]:
+    """The raw form in which a picture and its `mask` (H, W) bool lie in storage between API and worker.
+
+    Three parts, so that nothing is copied to join them; a pixel of the mask is a bit.
+    """
     height, width, channels = picture.pixels.shape
     pixels = np.ascontiguousarray(picture.pixels).reshape(-1)
-    return _HEADER.pack(_PICTURE, channels, width, height), pixels.data
+    return _HEADER.pack(_KIND, channels, width, height), pixels.data, np.packbits(mask).data
 
 
-def unpack(data: bytes | memoryview) -> Picture:
-    """What `pack` was given, read-only. Raises ValueError for anything else."""
-    channels, width, height = _read_header(data, _PICTURE)
-    if channels not in _MODES or len(data) != _HEADER.size + width * height * channels:
-        raise ValueError("A stored picture is damaged: its length does not fit its header.")
-    return Picture(np.frombuffer(data, np.uint8, offset=_HEADER.size).reshape(height, width, channels))
-
-
-def pack_mask(mask: np.ndarray) -> bytes:
-    """The raw form of a mask (H, W) bool in storage: one bit a pixel."""
-    height, width = mask.shape
-    return _HEADER.pack(_MASK, 1, width, height) + np.packbits(mask).tobytes()
-
-
-def unpack_mask(data: bytes | memoryview) -> np.ndarray:
-    """What `pack_mask` was given. Raises ValueError for anything else."""
-    _, width, height = _read_header(data, _MASK)
-    if len(data) != _HEADER.size + (width * height + 7) // 8:
-        raise ValueError("A stored mask is damaged: its length does not fit its header.")
-    bits = np.unpackbits(np.frombuffer(data, np.uint8, offset=_HEADER.size), count=width * height)
-    return bits.view(bool).reshape(height, width)
-
-
-def _read_header(data: bytes | memoryview, kind: bytes) -> tuple[int, int, int]:
-    if len(data) < _HEADER.size or data[:4] != kind:
-        raise ValueError("Stored data are not what was expected here.")
+def unpack(data: bytes | memoryview) -> tuple[Picture, np.ndarray]:
+    """What `pack` was given, the picture read-only. Raises ValueError for anything else."""
+    if len(data) < _HEADER.size or data[:4] != _KIND:
+        raise ValueError("Stored data are not a picture with its mask.")
     _, channels, width, height = _HEADER.unpack_from(data)
-    return channels, width, height
+    size = width * height
+    if channels not in _MODES or len(data) != _HEADER.size + size * channels + (size + 7) // 8:
+        raise ValueError("A stored picture is damaged: its length does not fit its header.")
+    stored = np.frombuffer(data, np.uint8, offset=_HEADER.size)
+    pixels, bits = stored[: size * channels], stored[size * channels :]
+    mask = np.unpackbits(bits, count=size).view(bool).reshape(height, width)
+    return Picture(pixels.reshape(height, width, channels)), mask
 
 
 def _decode(data: bytes, max_pixels: int, what: str) -> Picture:

@@ -1,7 +1,8 @@
 """Where pictures in flight and results lie: bytes by key, on a disk that API and workers share; worker/bucket.py is the
 same without a disk.
 
-Keys are `inputs/JOB/REQUEST/image`, `inputs/JOB/REQUEST/mask`, `results/JOB` and `samples/SHEET`.
+Keys are `inputs/JOB.REQUEST`, `results/JOB` and `samples/SHEET`: as few files a job as can be, and no folder of its own
+(decision 49).
 """
 
 import mmap
@@ -18,7 +19,7 @@ from uuid import uuid4
 
 _KEY = re.compile(r"[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
 _UNFINISHED = ".put-"
-_TRIES = 20  # of a write whose folder, or file, another process expires meanwhile
+_TRIES = 20  # of a write whose file another process expires meanwhile
 
 
 class MissingObjectError(LookupError):
@@ -54,7 +55,7 @@ class Storage:
                         _write(file, part)
                 temporary.replace(path)
                 return
-            except (FileNotFoundError, FileExistsError) as error:  # `expire` of another process took folder or file
+            except FileNotFoundError as error:  # `expire` of another process took the file
                 if not left:
                     raise StorageUnavailableError(f"'{key}' cannot be stored: {error}") from error
             except OSError as error:
@@ -99,14 +100,14 @@ class Storage:
     def expire(
         self, folder: str, older_than_seconds: float, needed: Callable[[str], bool] = lambda _: False
     ) -> list[str]:
-        """Remove what was put below `folder` longer ago than this and is not `needed` by its key, unfinished writes and
-        empty folders; the keys removed.
+        """Remove what was put below `folder` longer ago than this and is not `needed` by its key, and unfinished
+        writes; the keys removed.
 
         What a job needs is deleted when the job is; this catches what a killed process left behind.
         """
         removed = []
         limit = time.time() - older_than_seconds
-        for parent, _, names in os.walk(self._path(folder), topdown=False):
+        for parent, _, names in os.walk(self._path(folder)):
             for path in (Path(parent, name) for name in names):
                 key = path.relative_to(self._root).as_posix()
                 try:
@@ -115,7 +116,6 @@ class Storage:
                         removed.append(key)
                 except FileNotFoundError:
                     continue  # another process expires at the same time
-            self._remove_if_empty(Path(parent), limit)
         return removed
 
     def used(self, *folders: str) -> int:
@@ -137,15 +137,6 @@ class Storage:
         if not _KEY.fullmatch(key):
             raise ValueError(f"'{key}' is not a storage key.")
         return self._root / key
-
-    def _remove_if_empty(self, folder: Path, limit: float) -> None:
-        if folder.parent == self._root:
-            return
-        try:
-            if folder.stat().st_mtime < limit:
-                folder.rmdir()
-        except OSError:
-            return  # not empty, or gone: both are fine
 
 
 def _remove(temporary: Path) -> None:

@@ -141,23 +141,15 @@ def tidy(
     """
 
     def needed(key: str) -> bool:
-        folder, job_id = key.split("/")[:2]
+        folder, name = key.split("/", 1)
         try:
-            job = ledger.get(job_id)
+            job = ledger.get(name.partition(".")[0])
         except UnknownJobError:
             return False
         if folder == "results":
             return not job.state.ended or job.result is not None
         request = job.request
-        return (
-            not job.state.ended
-            and isinstance(request, InpaintRequest)
-            and key
-            in (
-                request.image_key,
-                request.mask_key,
-            )
-        )
+        return not job.state.ended and isinstance(request, InpaintRequest) and key == request.inputs_key
 
     removed = [key for folder in ("inputs", "results") for key in storage.expire(folder, stray_seconds, needed)]
     return removed + storage.expire("samples", sheet_seconds)

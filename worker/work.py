@@ -132,8 +132,7 @@ class Work:
     def _delete_inputs(self) -> None:
         request = self.job.request
         if isinstance(request, InpaintRequest):
-            self._storage.delete(request.image_key)
-            self._storage.delete(request.mask_key)
+            self._storage.delete(request.inputs_key)
 
 
 def trace_id(job: Job) -> str:

@@ -41,7 +41,6 @@ from worker.images import (
     mask_from_boxes,
     opaque_in,
     pack,
-    pack_mask,
     pixels_in,
 )
 from worker.ledger import IdempotencyConflictError, QueueFullError, StorageFullError, UnknownJobError
@@ -336,13 +335,11 @@ def _prepare(clients: Clients, options: Options, job_id: str) -> InpaintRequest:
         mask = mask_from_boxes(options.boxes, picture.size) if options.boxes else mask_from_alpha(picture)
         picture = picture if options.boxes else opaque_in(picture, mask)
     check_fits(picture.size, options.format)
-    # A folder of this request's own: another one under the same id must not change what an accepted job reads.
-    folder = f"inputs/{job_id}/{uuid4().hex}"
     inputs = InpaintRequest(
         model=card.reference,
         elsewhere=elsewhere,
-        image_key=f"{folder}/image",
-        mask_key=f"{folder}/mask",
+        # A key of this request's own: another one under the same id must not change what an accepted job reads.
+        inputs_key=f"inputs/{job_id}.{uuid4().hex}",
         strategy=options.strategy,
         dilate=options.dilate,
         blend=options.blend,
@@ -350,8 +347,7 @@ def _prepare(clients: Clients, options: Options, job_id: str) -> InpaintRequest:
         quality=options.quality,
     )
     try:
-        clients.storage.put(inputs.image_key, *pack(picture))
-        clients.storage.put(inputs.mask_key, pack_mask(mask))
+        clients.storage.put(inputs.inputs_key, *pack(picture, mask))
     except OSError as error:
         discard_inputs(clients, inputs)
         raise not_stored() from error

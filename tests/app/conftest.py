@@ -18,7 +18,7 @@ from app.settings import ApiSettings
 from worker.codecs.encode import encode
 from worker.connection import connect
 from worker.contracts import INFERENCE_QUEUE, Failure, InpaintRequest, Progress, Result
-from worker.images import MEDIA_TYPES, unpack, unpack_mask, with_completed
+from worker.images import MEDIA_TYPES, unpack, with_completed
 from worker.ledger import Lease, Ledger, WorkerInfo
 from worker.settings import WorkerSettings
 from worker.storage import Storage
@@ -95,7 +95,7 @@ class FakeWorker:
     def complete(ledger: Ledger, storage: Storage, lease: Lease) -> None:
         request = lease.job.request
         assert isinstance(request, InpaintRequest)
-        picture, mask = unpack(storage.get(request.image_key)), unpack_mask(storage.get(request.mask_key))
+        picture, mask = unpack(storage.get(request.inputs_key))
         ledger.progress(lease, Progress(done=1, total=2, message="network"))
         painted = picture.rgb.copy()
         painted[mask] = COMPLETED

@@ -170,7 +170,7 @@ async def test_a_full_queue_is_429_and_leaves_nothing_behind(
         assert (answer.status_code, answer.json()["type"]) == (429, "urn:inpaint:problem:queue-full")
         assert int(answer.headers["retry-after"]) >= 1
     stored = [path for path in worker_settings.storage_dir.rglob("*") if path.is_file()]
-    assert len(stored) == 2 * worker_settings.queue_limit
+    assert len(stored) == worker_settings.queue_limit
 
 
 async def test_a_full_storage_is_507_and_leaves_nothing_behind(

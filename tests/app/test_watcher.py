@@ -14,7 +14,7 @@ from worker.settings import WorkerSettings
 pytestmark = pytest.mark.anyio
 
 LONG = 10.0
-REQUEST = InpaintRequest(model="glcic-celeba@0", image_key="inputs/a/image", mask_key="inputs/a/mask")
+REQUEST = InpaintRequest(model="glcic-celeba@0", inputs_key="inputs/a.1")
 RESULT = Result(key="results/a", media_type="image/png", model="glcic-celeba@0", width=1, height=1)
 
 

@@ -173,7 +173,7 @@ class TestMonitoring:
         settings = WorkerSettings(redis_url=redis_url, data_dir=tmp_path, queue_limit=2)
         with connect(redis_url) as client:
             ledger = Ledger(client, settings)
-            picture = InpaintRequest(model="m@00000000", image_key="a", mask_key="b")
+            picture = InpaintRequest(model="m@00000000", inputs_key="a")
             for job_id, request in (("a", picture), ("b", SampleRequest(model="m@00000000"))):
                 ledger.submit(job_id, request)
             with pytest.raises(QueueFullError):

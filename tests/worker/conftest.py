@@ -12,7 +12,7 @@ from worker.contracts import Failure, InpaintRequest, Job, Result, SampleRequest
 from worker.ledger import Ledger
 from worker.settings import WorkerSettings
 
-INPAINT = InpaintRequest(model="glcic-test@00000000", image_key="inputs/x/image", mask_key="inputs/x/mask")
+INPAINT = InpaintRequest(model="glcic-test@00000000", inputs_key="inputs/x.1")
 SAMPLE = SampleRequest(model="dcgan-test@00000000")
 TRAINING = TrainingRequest(family="dcgan", dataset="faces")
 RESULT = Result(key="results/x", media_type="image/png", model="glcic-test@00000000")

@@ -138,6 +138,6 @@ def test_a_later_version_is_read_as_far_as_ours_goes() -> None:
 
 def test_a_jobs_trace_is_found_in_its_record() -> None:
     """Empty for a job that was made without one."""
-    request = InpaintRequest(model="m@00000000", image_key="a", mask_key="b")
+    request = InpaintRequest(model="m@00000000", inputs_key="a")
     assert trace_id(Job(id="a", request=request, created_at=0, trace=TRACEPARENT)) == TRACEPARENT[3:35]
     assert trace_id(Job(id="a", request=request, created_at=0)) == ""

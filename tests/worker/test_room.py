@@ -56,7 +56,7 @@ def test_the_oldest_results_make_room(
 ) -> None:
     """From 90 % on, sheets and then ended jobs go, job and file alike; what waits keeps its picture."""
     waiting = submit(INPAINT)
-    storage.put("inputs/x/image", b"x" * 100)
+    storage.put("inputs/x.1", b"x" * 100)
     storage.put("samples/sheet", b"x" * 100)
     jobs = [done(4500), done(4500)]
     assert not make_room(storage, ledger, settings, fetched_seconds=60).full
@@ -67,7 +67,7 @@ def test_the_oldest_results_make_room(
         assert not storage.exists(f"results/{job.id}")
         with pytest.raises(UnknownJobError):
             ledger.get(job.id)
-    assert storage.exists("inputs/x/image")
+    assert storage.exists("inputs/x.1")
     assert ledger.get(waiting.id).id == waiting.id
 
 
@@ -76,13 +76,13 @@ def test_what_is_full_accepts_nothing_until_there_is_room(
 ) -> None:
     """A job that was accepted before is found again all the same; refusals are counted."""
     before = submit()
-    storage.put("inputs/x/image", b"x" * 10_000)
+    storage.put("inputs/x.1", b"x" * 10_000)
     assert make_room(storage, ledger, settings).full
     with pytest.raises(StorageFullError):
         submit()
     assert ledger.submit(before.id, INPAINT).id == before.id
     assert ledger.totals()["refused", "inference", "storage-full"] == 1
-    storage.delete("inputs/x/image")
+    storage.delete("inputs/x.1")
     make_room(storage, ledger, settings)
     submit()
 

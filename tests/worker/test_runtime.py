@@ -21,7 +21,7 @@ from worker.broker import Broker
 from worker.connection import connect
 from worker.contracts import INFERENCE_QUEUE, InpaintRequest, Job, JobState
 from worker.handlers import _Room
-from worker.images import Picture, pack, pack_mask
+from worker.images import Picture, pack
 from worker.ledger import Ledger, RenewState
 from worker.runtime import STOP_SIGNAL, Runtime
 from worker.settings import WorkerSettings
@@ -103,20 +103,19 @@ def send(ledger: Ledger, storage: Storage) -> Callable[..., Job]:
         side: int = 32,
         owner: str = "",
         elsewhere: str | None = None,
+        everywhere: bool = False,
     ) -> Job:
         request = InpaintRequest(
             model=model,
             elsewhere=elsewhere,
-            image_key=f"inputs/{job_id}/image",
-            mask_key=f"inputs/{job_id}/mask",
+            inputs_key=f"inputs/{job_id}.1",
             strategy="original",
             blend="none",
         )
-        mask = np.zeros((side, side), bool)
+        mask = np.full((side, side), everywhere)
         mask[8:16, 8:16] = True
         if stored:
-            storage.put(request.image_key, *pack(Picture(np.full((side, side, 3), 100, np.uint8))))
-            storage.put(request.mask_key, pack_mask(mask))
+            storage.put(request.inputs_key, *pack(Picture(np.full((side, side, 3), 100, np.uint8)), mask))
         return ledger.submit(job_id, request, owner=owner)
 
     return send
@@ -144,8 +143,7 @@ def test_a_job_ends_in_its_completed_picture(
     assert (job.result.model, job.result.width, job.result.height) == (MODEL, 32, 32)
     assert job.result.changed == 64 / 1024
     assert list(job.result.timings) == ["load", "complete", "encode", "store"]
-    assert not storage.exists("inputs/a/image")
-    assert not storage.exists("inputs/a/mask")
+    assert not storage.exists("inputs/a.1")
     assert "progress" in [event.type for event in ledger.events("a")]
 
 
@@ -282,10 +280,7 @@ def test_two_pictures_that_take_too_long_stop_and_run_alone_next(
 
     abreast.before = lambda _: time.sleep(0.2)
     for name in "ab":
-        job = send(name, side=1100)
-        assert isinstance(job.request, InpaintRequest)
-        mask = np.ones((1100, 1100), bool)  # nine tiles
-        Storage(Path(runtime._settings.storage_dir)).put(job.request.mask_key, pack_mask(mask))
+        send(name, side=1100, everywhere=True)  # nine tiles
     before = signal.signal(signal.SIGALRM, too_long)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.5)
@@ -426,10 +421,7 @@ def test_a_cancelled_job_stops(runtime: Runtime, send: Callable[..., Job], ledge
         time.sleep(0.2)  # the heartbeat hears it
 
     engine.before = cancel
-    job = send("a", side=1100)
-    mask = np.ones((1100, 1100), bool)
-    assert isinstance(job.request, InpaintRequest)
-    Storage(Path(runtime._settings.storage_dir)).put(job.request.mask_key, pack_mask(mask))
+    send("a", side=1100, everywhere=True)
     runtime.run("a")
     assert ledger.get("a").state is JobState.CANCELLED
     assert len(engine.batches) < 9
@@ -464,7 +456,7 @@ def test_who_lost_the_job_leaves_it_alone(
     send("a")
     runtime.run("a")
     assert ledger.get("a").state is JobState.RUNNING
-    assert storage.exists("inputs/a/image")
+    assert storage.exists("inputs/a.1")
 
 
 def test_a_process_that_has_to_end_gives_its_jobs_back(
@@ -518,9 +510,8 @@ def test_the_broker_may_be_killed_while_a_job_runs(tmp_path: Path, engine: Engin
             ledger, storage = Ledger(client, settings), Storage(settings.storage_dir)
             runtime = Runtime(settings, "node", INFERENCE_QUEUE)
             runtime.load()
-            request = InpaintRequest(model=MODEL, image_key="inputs/a/image", mask_key="inputs/a/mask")
-            storage.put("inputs/a/image", *pack(Picture(np.full((32, 32, 3), 100, np.uint8))))
-            storage.put("inputs/a/mask", pack_mask(np.eye(32, dtype=bool)))
+            request = InpaintRequest(model=MODEL, inputs_key="inputs/a.1")
+            storage.put("inputs/a.1", *pack(Picture(np.full((32, 32, 3), 100, np.uint8)), np.eye(32, dtype=bool)))
             ledger.submit("a", request)
             lease = ledger.lease("a", "before:1")
             assert lease is not None

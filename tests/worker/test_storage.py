@@ -92,30 +92,25 @@ def test_a_write_that_fails_leaves_nothing(storage: Storage, tmp_path: Path) -> 
 
 
 def test_what_is_old_and_not_needed_expires_and_the_rest_stays(storage: Storage, tmp_path: Path) -> None:
-    """Old files go, what a killed write left and empty folders too; a new file keeps its folder, a needed one stays."""
-    for job in ("old", "new", "waiting"):
-        storage.put(f"inputs/{job}/image", b"x")
-    storage.put("results/old", b"x")
+    """Old files go, what a killed write left too; a new one and a needed one stay."""
+    for key in ("inputs/old", "inputs/new", "inputs/waiting", "results/old"):
+        storage.put(key, b"x")
     root = tmp_path / "storage"
-    (root / "inputs/old/.put-1234").write_bytes(b"half")
+    (root / "inputs/.put-1234").write_bytes(b"half")
     yesterday = time.time() - 86_400
-    for path in (*(root / "inputs/old").iterdir(), root / "inputs/waiting/image", root / "results/old"):
-        os.utime(path, (yesterday, yesterday))
-    needed = "inputs/waiting/image"
-    assert sorted(storage.expire("inputs", 3600, needed.__eq__)) == ["inputs/old/.put-1234", "inputs/old/image"]
-    assert storage.exists("inputs/new/image")
-    assert storage.exists(needed)
-    os.utime(root / "inputs/old", (yesterday, yesterday))
-    assert storage.expire("inputs", 3600, needed.__eq__) == []
+    for name in ("inputs/old", "inputs/.put-1234", "inputs/waiting", "results/old"):
+        os.utime(root / name, (yesterday, yesterday))
+    assert sorted(storage.expire("inputs", 3600, "inputs/waiting".__eq__)) == ["inputs/.put-1234", "inputs/old"]
+    assert storage.expire("inputs", 3600, "inputs/waiting".__eq__) == []
     assert sorted(path.name for path in (root / "inputs").iterdir()) == ["new", "waiting"]
     assert storage.exists("results/old")
     assert Storage(tmp_path / "nothing").expire("inputs", 0) == []
 
 
 def test_expiry_does_not_disturb_those_who_put(storage: Storage) -> None:
-    """A folder that vanishes under a writer is made again."""
+    """A file that vanishes under its writer is written again."""
     with ThreadPoolExecutor(4) as pool:
         expiries = [pool.submit(storage.expire, "inputs", -1.0) for _ in range(100)]
-        puts = [pool.submit(storage.put, f"inputs/{number % 7}/image", b"x") for number in range(300)]
+        puts = [pool.submit(storage.put, f"inputs/{number % 7}", b"x") for number in range(300)]
         for future in (*puts, *expiries):
             future.result()

@@ -27,7 +27,7 @@ def test_files_live_as_long_as_the_jobs_that_need_them(
 ) -> None:
     """However old: inputs of a job that waits, the result of one that succeeded. What a killed process left goes."""
     _, succeeded, failed = (
-        submit(INPAINT.model_copy(update={"image_key": f"inputs/job-{number}/a/image"})) for number in range(3)
+        submit(INPAINT.model_copy(update={"inputs_key": f"inputs/job-{number}.a"})) for number in range(3)
     )
     for job in (succeeded, failed):
         lease = ledger.lease(job.id, "node:1")
@@ -36,21 +36,21 @@ def test_files_live_as_long_as_the_jobs_that_need_them(
             ledger.succeed(lease, RESULT)
         else:
             ledger.fail(lease, Failure(type="internal", detail="It broke."))
-    kept = ["inputs/job-0/a/image", f"results/{succeeded.id}"]
+    kept = ["inputs/job-0.a", f"results/{succeeded.id}"]
     stray = [
-        "inputs/job-0/b/image",
-        "inputs/job-1/a/image",
-        "inputs/never/a/image",
+        "inputs/job-0.b",
+        "inputs/job-1.a",
+        "inputs/never.a",
         f"results/{failed.id}",
         "samples/s",
     ]
     for key in (*kept, *stray):
         storage.put(key, b"x")
         os.utime(settings.storage_dir / key, 2 * (time.time() - 90_000,))
-    storage.put("inputs/just-stored/a/image", b"x")
+    storage.put("inputs/just-stored.a", b"x")
 
     assert sorted(tidy(storage, ledger)) == stray
-    assert all(storage.exists(key) for key in (*kept, "inputs/just-stored/a/image"))
+    assert all(storage.exists(key) for key in (*kept, "inputs/just-stored.a"))
 
 
 def test_a_worker_that_no_longer_hears_its_queue_ends(
