@@ -229,10 +229,14 @@ class _Picture:
             self.mask,
             self.request.strategy.value,
             self.request.blend.value,
-            self.work.progress,
+            self._tell,
             self.work.cancelled,
             self.elsewhere,
         )
+
+    def _tell(self, done: int, total: int) -> None:
+        if done < total:  # the result itself tells the last step, and most pictures have no other
+            self.work.progress(done, total)
 
     def drawn_by(self, completed: Completed) -> str:
         """`NAME@VERSION` of the model that drew, or of both; of the first where there was nothing to draw."""

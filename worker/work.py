@@ -41,8 +41,8 @@ class Work:
         self._storage = storage
         self._heartbeat = heartbeat
         self._stopping = stopping
-        self._progress_at = 0.0
         self._leased_at = time.monotonic()
+        self._progress_at = self._leased_at + _PROGRESS_SECONDS
         self.settled = False
         self.batch = 1
         """How many jobs were taken together, this one included."""
@@ -62,7 +62,7 @@ class Work:
         return self._stopping.is_set()
 
     def progress(self, done: int, total: int, message: str = "", details: Mapping[str, Any] | None = None) -> None:
-        """Tell how far it is; at most five times a second, the rest is dropped."""
+        """Tell how far it is; at most five times a second, what comes sooner is dropped, but for the last."""
         now = time.monotonic()
         if now < self._progress_at and done < total:
             return

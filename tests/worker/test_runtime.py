@@ -144,7 +144,20 @@ def test_a_job_ends_in_its_completed_picture(
     assert job.result.changed == 64 / 1024
     assert list(job.result.timings) == ["load", "complete", "encode", "store"]
     assert not storage.exists("inputs/a.1")
-    assert "progress" in [event.type for event in ledger.events("a")]
+    assert [event.type for event in ledger.events("a")] == ["queued", "running", "succeeded"]
+
+
+def test_a_long_job_tells_how_far_it_is(
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, engine: Engine
+) -> None:
+    """Not at each step, and not the last one, which the result tells."""
+    engine.before = lambda _: time.sleep(0.08)
+    send("a", side=1100, everywhere=True)  # nine tiles
+    runtime.run("a")
+    told = [event.progress for event in ledger.events("a") if event.progress is not None]
+    assert 1 <= len(told) < 8
+    assert all(progress.total == 9 and progress.done < 9 for progress in told)
+    assert [progress.done for progress in told] == sorted({progress.done for progress in told})
 
 
 def test_a_hole_in_no_face_is_completed_by_the_other_model(
