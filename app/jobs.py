@@ -120,7 +120,8 @@ async def wait_until_ended(clients: Clients, job: Job, seconds: float) -> Job:
     deadline = time.monotonic() + seconds
     async with clients.watcher.watching(job.id, for_its_end=True) as watch:
         while not job.state.ended and not clients.stopping.is_set() and (left := deadline - time.monotonic()) > 0:
-            await watch.changed(left)
+            if ended := await watch.changed(left):
+                return ended
             try:
                 job = await run_in_threadpool(clients.ledger.get, job.id)
             except OUTAGES as error:

@@ -11,8 +11,8 @@ import redis
 import redis.asyncio
 
 from worker.connection import SOCKET_OPTIONS
-from worker.contracts import ENDS
-from worker.ledger import CHANNEL
+from worker.contracts import ENDS, Job
+from worker.ledger import CHANNEL, Told
 
 _RECONNECT_SECONDS = 0.5
 _ENDS_REMEMBERED = 4096  # of the latest jobs: longer than it takes from a look at a job to a watch on it
@@ -80,14 +80,15 @@ class JobWatcher:
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     def _hear(self, message: str) -> None:
-        job_id, _, what = message.partition(" ")
-        ended = what in ENDS
-        if ended:
-            self._ended[job_id] = None
+        told = Told.read(message)
+        if told.what in ENDS:
+            self._ended[told.job_id] = None
             if len(self._ended) > _ENDS_REMEMBERED:
                 self._ended.popitem(last=False)
-        for watch in self._watches.get(job_id, ()):
-            if ended or not watch.for_its_end:
+        for watch in self._watches.get(told.job_id, ()):
+            if told.what in ENDS:
+                watch.wake(told.ended())
+            elif not watch.for_its_end:
                 watch.wake()
 
     def _wake_all(self) -> None:
@@ -102,14 +103,18 @@ class Watch:
     def __init__(self, poll_seconds: float, *, for_its_end: bool) -> None:
         self.for_its_end = for_its_end
         self._event = asyncio.Event()
+        self._ended: Job | None = None
         self._poll_seconds = poll_seconds
 
-    def wake(self) -> None:
-        """Something happened to the job."""
+    def wake(self, ended: Job | None = None) -> None:
+        """Something happened to the job; where it ended, it stays as `ended`, if that is known."""
+        self._ended = self._ended or ended
         self._event.set()
 
-    async def changed(self, seconds: float) -> None:
-        """Returns when something happened since the last call, or it is time to look, or after `seconds`."""
+    async def changed(self, seconds: float) -> Job | None:
+        """Returns when something happened since the last call, or it is time to look, or after `seconds`: the job if
+        it ended and was told, None where who wants to know has to look."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), min(seconds, self._poll_seconds))
         self._event.clear()
+        return self._ended

@@ -27,10 +27,15 @@ class Heartbeat:
         self._states: dict[str, RenewState] = {}
         self._leases: dict[str, Lease] = {}
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Begin; the thread ends with the process."""
+        """Begin; the thread ends with the process, or at `stop`."""
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    def stop(self) -> None:
+        """Renew and announce nothing any more."""
+        self._stopped.set()
 
     def hold(self, lease: Lease) -> None:
         """Renew this lease from now on."""
@@ -51,7 +56,7 @@ class Heartbeat:
     def _beat(self) -> None:
         announce_at = 0.0
         away = False
-        while True:
+        while not self._stopped.is_set():
             try:
                 if time.monotonic() >= announce_at:
                     info = self._info()
@@ -63,7 +68,7 @@ class Heartbeat:
                 if not away:
                     _log.warning("The broker is away: %s", error)
                 away = True
-            time.sleep(self._interval)
+            self._stopped.wait(self._interval)
 
     def _renew(self) -> None:
         with self._lock:

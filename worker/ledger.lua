@@ -19,6 +19,7 @@
 
 local PREFIX = 'inpaint:'
 local CHANNEL = 'jobs'
+local ENDS = { succeeded = true, failed = true, cancelled = true }
 local QUEUES = { 'inference', 'training' }
 local EVENTS_KEPT = 1000
 local REMOVED_AT_ONCE = 500
@@ -59,8 +60,10 @@ local function record(id)
   return redis.call('HGETALL', job_key(id))
 end
 
+-- An end is told with the record as it stays: who waited for it need not ask.
 local function tell(id, what)
-  redis.call('PUBLISH', CHANNEL, id .. ' ' .. what)
+  local record_of_end = ENDS[what] and ' ' .. cjson.encode(record(id)) or ''
+  redis.call('PUBLISH', CHANNEL, id .. ' ' .. what .. record_of_end)
 end
 
 local function add_event(id, type, name, payload)

@@ -37,7 +37,7 @@ from worker.contracts import (
 from worker.settings import WorkerSettings
 
 CHANNEL: Final = "jobs"
-"""Here the id of a job is published whenever something happened to it, a space, and what: a state, or a word more."""
+"""Here it is published whenever something happened to a job, as `Told` reads it."""
 
 _PREFIX: Final = "inpaint:"
 _SCRIPT: Final = Path(__file__).with_name("ledger.lua").read_text()
@@ -45,6 +45,29 @@ _EVENT_ID: Final = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?")  # below 2**64
 _BLOCK_AT_MOST_MS: Final = 4000  # below the client's socket timeout
 _RETRY_AFTER_AT_MOST: Final = 60
 _RESTARTS: Final = 3  # of the broker during one call
+
+
+@dataclass(frozen=True)
+class Told:
+    """A message of the channel: `ID WHAT`, and with the end of a job its record."""
+
+    job_id: str
+    what: str
+    """A state, or a word more."""
+    record: str
+
+    @classmethod
+    def read(cls, message: str) -> "Told":
+        job_id, _, rest = message.partition(" ")
+        what, _, record = rest.partition(" ")
+        return cls(job_id, what, record)
+
+    def ended(self) -> Job | None:
+        """The job as it stays; None where it goes on, or another version of this program told it."""
+        try:
+            return _job(json.loads(self.record)) if self.record else None
+        except ValueError:
+            return None
 
 
 class UnknownJobError(LookupError):

@@ -61,6 +61,20 @@ async def test_who_waits_for_an_end_sleeps_through_all_before(watcher: JobWatche
         assert await seconds_until_woken(end) < LONG / 2
 
 
+async def test_who_waits_for_an_end_is_told_how_it_was(watcher: JobWatcher, ledger: Ledger) -> None:
+    """The job as it stays, without another way to the broker; nothing where it goes on."""
+    await listening(watcher, ledger)
+    job = ledger.submit("a", REQUEST)
+    async with watcher.watching(job.id) as watch:
+        lease = running(ledger, job)
+        assert await watch.changed(LONG) is None
+        ledger.succeed(lease, RESULT)
+        ended = await watch.changed(LONG)
+    assert ended is not None
+    assert ended.result == RESULT
+    assert ended == ledger.get("a")
+
+
 async def test_an_end_that_came_first_is_not_missed(watcher: JobWatcher, ledger: Ledger) -> None:
     """Between a look at a job and the watch on it, it may end: the watch knows."""
     await listening(watcher, ledger)

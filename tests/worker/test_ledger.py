@@ -21,6 +21,7 @@ from worker.ledger import (
     QueueStats,
     RenewState,
     SweepReport,
+    Told,
     UnknownJobError,
     WorkerInfo,
 )
@@ -523,7 +524,8 @@ class TestQuestions:
         assert ledger.events(job.id, after=ledger.events(job.id)[-1].id, block_ms=10) == []
 
     def test_every_change_is_published(self, ledger: Ledger, submit: Submit, client: redis.Redis) -> None:
-        """One subscriber hears the id of each job to which anything happens, and what it is."""
+        """One subscriber hears the id of each job to which anything happens, and what it is; of an end, how it left the
+        job."""
         with client.pubsub(ignore_subscribe_messages=True) as channel:
             channel.subscribe(CHANNEL)
             channel.get_message(timeout=1)
@@ -532,8 +534,15 @@ class TestQuestions:
             ledger.cancel(lease.job.id)
             ledger.acknowledge_cancel(lease)
             heard = [channel.get_message(timeout=1) for _ in range(5)]
-        told = ["queued", "running", "progress", "cancel-requested", "cancelled"]
-        assert [message and message["data"] for message in heard] == [f"{lease.job.id} {what}" for what in told]
+        told = [Told.read(message["data"]) for message in heard if message]
+        assert {each.job_id for each in told} == {lease.job.id}
+        assert [each.what for each in told] == ["queued", "running", "progress", "cancel-requested", "cancelled"]
+        assert [each.ended() for each in told] == [None] * 4 + [ledger.get(lease.job.id)]
+
+    def test_what_another_version_tells_is_no_record(self) -> None:
+        """Who waits looks for itself then."""
+        for message in ("a succeeded", 'a succeeded ["id","a","state","of another kind"]', "a succeeded {", "a", ""):
+            assert Told.read(message).ended() is None
 
     def test_figures_of_each_queue(self, ledger: Ledger, submit: Submit) -> None:
         """Waiting, running, and how long the oldest has waited."""

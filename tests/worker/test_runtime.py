@@ -84,6 +84,7 @@ def runtime(settings: WorkerSettings, engine: Engine) -> Iterator[Runtime]:
     runtime.load()
     assert engine.batches == []
     yield runtime
+    runtime._heartbeat.stop()
     signal.signal(STOP_SIGNAL, before)
 
 
@@ -534,6 +535,7 @@ def test_the_broker_may_be_killed_while_a_job_runs(tmp_path: Path, engine: Engin
             assert restarted.wait(10)
             assert (ledger.get("a").state, ledger.get("a").attempts) == (JobState.SUCCEEDED, 1)
             assert ledger.renew(lease) is RenewState.LOST
+            runtime._heartbeat.stop()
     finally:
         signal.signal(STOP_SIGNAL, before)
         over.set()
