@@ -12,7 +12,7 @@ message that is lost, repeated or late does no harm.
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.catalog import Family
 
@@ -74,6 +74,15 @@ class InpaintRequest(Contract):
     blend: Blend = Blend.AUTO
     format: ImageFormat = ImageFormat.PNG
     quality: int = Field(default=95, ge=1, le=100, description="For JPEG and WebP.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_two_files(cls, fields: Any) -> Any:
+        """As records were before decision 49: what ended is shown as ever, what waits fails and is sent again."""
+        if isinstance(fields, dict) and "mask_key" in fields:
+            rest = {name: value for name, value in fields.items() if name not in ("image_key", "mask_key")}
+            return {**rest, "inputs_key": fields["image_key"]}
+        return fields
 
 
 class SampleRequest(Contract):

@@ -88,7 +88,7 @@ async def cancel_job(request: Request, clients: ClientsDep, job: JobDep) -> Resp
 
 _EVENTS: dict[str, Any] = {
     "description": "Each event's name is one of `queued`, `running`, `progress`, `succeeded`, `failed`, `cancelled`; "
-    "its data is JSON. The stream ends with the job.",
+    "its data is JSON. A job that is done within a fifth of a second tells no progress. The stream ends with the job.",
     "content": {
         "text/event-stream": {
             "schema": {"type": "string"},

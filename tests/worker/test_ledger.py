@@ -1,5 +1,6 @@
 """The life of a job, against a real broker."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -538,6 +539,14 @@ class TestQuestions:
         assert {each.job_id for each in told} == {lease.job.id}
         assert [each.what for each in told] == ["queued", "running", "progress", "cancel-requested", "cancelled"]
         assert [each.ended() for each in told] == [None] * 4 + [ledger.get(lease.job.id)]
+
+    def test_a_job_of_an_earlier_version_is_still_shown(self, ledger: Ledger, client: redis.Redis) -> None:
+        """Its picture and its mask had a key each."""
+        ledger.submit("a", INPAINT)
+        request = INPAINT.model_dump(mode="json", exclude={"inputs_key"})
+        old = {**request, "image_key": "inputs/a/1/image", "mask_key": "inputs/a/1/mask"}
+        client.hset("inpaint:job:a", "request", json.dumps(old))
+        assert ledger.get("a").request == INPAINT.model_copy(update={"inputs_key": "inputs/a/1/image"})
 
     def test_what_another_version_tells_is_no_record(self) -> None:
         """Who waits looks for itself then."""
