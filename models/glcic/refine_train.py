@@ -1,18 +1,20 @@
-"""Refines a completion network of faces where people look first: at mouths and eyes.
+"""Refines a completion network: of faces where people look first, at mouths and eyes, or of scenes.
 
     python -m models.glcic.refine_train --faces DATA/celeba --first glcic-celeba --out RUN [--resume]
+    python -m models.glcic.refine_train --scenes DATA/scenes --first glcic-scenes --out RUN [--resume]
 
-Most holes lie over a mouth or an eye. The critics of `critics.py` look at the neighbourhood of each hole,
+Of faces most holes lie over a mouth or an eye. The critics of `critics.py` look at the neighbourhood of each hole,
 enlarged, and at the whole picture, as GLCIC's local and global discriminator do; squared error and the distance of
 features (Johnson et al. 2016) keep the network near what was there. Pictures are cleaned first of what lossy
-compression left beside their edges, and softened: both would be learned, and show when a face is enlarged. Dark faces
-are brightened as they are in service (`face_view.brightening`). Batch norm stays as it is served. RUN ends with
+compression left beside their edges, and faces softened: both would be learned, and show when a face is enlarged. Dark
+faces are brightened as they are in service (`face_view.brightening`). Batch norm stays as it is served. RUN ends with
 `weights.safetensors` and `card.json`, as after `inpaint train`. Needs the extra `evaluation`.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -46,10 +48,8 @@ SIDE, NEAR = 160, 80
 _MOUTH, _EYE = (80, 119), (62, 82)  # x and y in an aligned face of SIDE; the other eye comes by mirroring
 _MOUTH_SIDES, _EYE_SIDES = ((34, 84), (22, 56)), ((24, 60), (18, 44))  # widths and heights of holes over them
 _SPREAD, _AWAY = 4.0, 10  # how far such a hole lies from there, and NEAR's middle from the hole's, in pixels
-_MOVES = moves.MoveRange(scale=(0.87, 1.15), shift=0.05, degrees=9.0)  # a found face is as far from upright
 _OTHERS: dict[HoleKind, float] = {"patch": 0.45, "stroke": 0.25, "box": 0.1, "scattered": 0.2}
 _SHAPE = HoleShape(smallest=0.125)
-_SOFTNESS = 0.7  # standard deviation of a blur, in pixels: sharper pictures have grain, which becomes crumbs
 _FACE = TurnedView(1 + 0j, 0j, (SIDE, SIDE)).face
 _LEAST_AREA = 0.03  # of a hole in what is looked at near it: smaller ones count no more
 _MEASURED, _SHOWN = 64, 8
@@ -57,6 +57,31 @@ _MEASURED, _SHOWN = 64, 8
 Pixels = npt.NDArray[np.uint8]
 Corners = Sequence[tuple[int, int]]
 """Top and left."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is in the pictures, and how they are made ready."""
+
+    name: Literal["faces", "scenes"]
+    describes: str
+    moves: moves.MoveRange
+    softness: float
+    """Standard deviation of a blur, in pixels."""
+
+
+FACES = Subject(
+    "faces",
+    "Completes holes in aligned faces; mouths and eyes were looked at most.",
+    moves.MoveRange(scale=(0.87, 1.15), shift=0.05, degrees=9.0),  # a found face is as far from upright
+    0.7,  # sharper pictures have grain, which becomes crumbs
+)
+SCENES = Subject(
+    "scenes",
+    "Completes holes in photographs in which no face is.",
+    moves.MoveRange(scale=(1.0, 1.3), shift=0.05, degrees=5.0),
+    0.0,
+)
 
 
 class RefineOptions(Options):
@@ -72,7 +97,7 @@ class RefineOptions(Options):
     critics_alone: int = Field(default=200, ge=0, description="First steps, in which only the critics learn.")
     rising: int = Field(default=100, ge=1, description="Steps after these in which the learning rate rises.")
     falling: float = Field(default=0.2, gt=0, le=1, description="Share of the steps, the last, in which it falls.")
-    mouths: float = Field(default=0.45, ge=0, le=1, description="Share of the holes that lie over a mouth.")
+    mouths: float = Field(default=0.45, ge=0, le=1, description="Share of the holes that lie over a mouth; of faces.")
     eyes: float = Field(default=0.15, ge=0, le=1, description="Likewise over an eye.")
     moved: float = Field(default=0.5, ge=0, le=1, description="Share of the pictures that are moved a little.")
     feature_distance: float = Field(default=6e-3, ge=0, description="Its weight beside the squared error.")
@@ -92,9 +117,11 @@ class RefineRecipe(loop.Recipe[Batch]):
 
     options: RefineOptions
 
-    def __init__(self, options: RefineOptions, faces: Splits, first: Path, device: torch.device) -> None:
-        self.options, self.steps = options, options.steps
-        self._faces, self._first, self._device = faces, first, device
+    def __init__(
+        self, options: RefineOptions, pictures: Splits, first: Path, device: torch.device, subject: Subject = FACES
+    ) -> None:
+        self.options, self.steps, self._subject = options, options.steps, subject
+        self._pictures, self._first, self._device = pictures, first, device
         self._features: FeatureNetwork = load_features(device)
         torch.manual_seed(options.seed)
         network = CompletionNetwork()
@@ -109,23 +136,24 @@ class RefineRecipe(loop.Recipe[Batch]):
 
     @torch.no_grad()
     def _measure(self) -> list[Tensor]:
-        """Spread of each channel of what is seen near mouths, (1, C, 1, 1) each; the critics measure theirs."""
-        faces = np.array(self._faces["train"].pixels[:_MEASURED])
+        """Spread of each channel of what is seen where mouths are, (1, C, 1, 1) each; the critics measure theirs."""
+        pictures = np.array(self._pictures["train"].pixels[:_MEASURED])
         corner = (_MOUTH[1] - NEAR // 2, _MOUTH[0] - NEAR // 2)
-        view = self._view(as_images(faces).to(self._device), [corner] * len(faces))
+        view = self._view(as_images(pictures).to(self._device), [corner] * len(pictures))
         self.critics.measure(view)
         return [features.float().std(dim=(0, 2, 3), keepdim=True) for features in view.seen_near]
 
     def batch(self, step: int) -> Batch:
         """See `Recipe.batch`."""
         chance = moves.generator(self.options.seed, 0, step)
-        faces = self._faces["train"].pixels
+        pictures, subject = self._pictures["train"].pixels, self._subject
         pixels, holes, corners = [], [], []
-        for index in chance.integers(0, len(faces), self.options.batch_size):
-            face = _cleaned(moves.mirror(chance, faces[index]))
-            face = moves.move(chance, face, SIDE, _MOVES) if chance.random() < self.options.moved else face
+        for index in chance.integers(0, len(pictures), self.options.batch_size):
+            picture = _cleaned(moves.mirror(chance, pictures[index]), subject.softness)
+            if chance.random() < self.options.moved:
+                picture = moves.move(chance, picture, SIDE, subject.moves)
             hole, middle = self._hole(chance)
-            pixels.append(_brightened(face, hole))
+            pixels.append(_brightened(picture, hole) if subject is FACES else picture)
             holes.append(hole)
             corners.append(_corner(chance, middle))
         return Batch(torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(holes)), corners, corners)
@@ -252,12 +280,12 @@ class RefineRecipe(loop.Recipe[Batch]):
 
     def validate(self) -> dict[str, float]:
         """See `course_figures`."""
-        pictures = self._faces["validation"].pixels[: self.options.validation_pictures]
+        pictures = self._pictures["validation"].pixels[: self.options.validation_pictures]
         return course_figures(self._complete, pictures, SIDE, self.options.batch_size)
 
     def preview(self) -> Pixels:
-        """Three rows: held-out faces without a mouth, completed, as they were."""
-        pixels = np.array(self._faces["validation"].pixels[:_SHOWN])
+        """Three rows: held-out pictures with a hole where faces have a mouth, completed, as they were."""
+        pixels = np.array(self._pictures["validation"].pixels[:_SHOWN])
         width, height = (sum(sides) / 2 for sides in _MOUTH_SIDES)
         image, mask = as_images(pixels), torch.zeros(1, 1, SIDE, SIDE)
         mask[..., _around(_MOUTH[1], height), _around(_MOUTH[0], width)] = 1
@@ -268,15 +296,15 @@ class RefineRecipe(loop.Recipe[Batch]):
 
     def about(self) -> loop.About:
         """See `Recipe.about`."""
-        options, faces = self.options, self._faces["train"]
+        options, pictures, subject = self.options, self._pictures["train"], self._subject
         others = 1 - options.mouths - options.eyes
         return loop.About(
             family="glcic",
-            name="glcic-faces-refined",
-            title=f"GLCIC completion network, refined ({faces.description.split(',')[0]})",
-            description="Completes holes in aligned faces; mouths and eyes were looked at most.",
-            data=f"{faces.description}, mirror images, {options.moved:.0%} moved",
-            licence=options.licence or faces.licence,
+            name=f"glcic-{subject.name}-refined",
+            title=f"GLCIC completion network, refined ({pictures.description.split(',')[0]})",
+            description=subject.describes,
+            data=f"{pictures.description}, mirror images, {options.moved:.0%} moved",
+            licence=options.licence or pictures.licence,
             recipe=(
                 f"From {self._first.stem}; holes {options.mouths:.0%} mouths, {options.eyes:.0%} eyes, {others:.0%} "
                 f"{', '.join(sorted(_OTHERS))}; hole-normalised squared error, distance of features with weight "
@@ -287,7 +315,7 @@ class RefineRecipe(loop.Recipe[Batch]):
             ),
             image_size=SIDE,
             options={},
-            aligned=faces.aligned,
+            aligned=pictures.aligned,
         )
 
 
@@ -321,10 +349,10 @@ def _cut(pictures: Tensor, corners: Corners) -> Tensor:
     return torch.stack([picture[:, top : top + NEAR, left : left + NEAR] for picture, (top, left) in pairs])
 
 
-def _cleaned(face: Pixels) -> Pixels:
+def _cleaned(picture: Pixels, softness: float) -> Pixels:
     """Without the ringing that lossy compression leaves beside edges, and as soft as what enlarges likes best."""
-    cleaned = cv2.bilateralFilter(np.ascontiguousarray(face), 5, 20, 1.5)
-    return np.asarray(cv2.GaussianBlur(cleaned, (0, 0), _SOFTNESS), np.uint8)
+    cleaned = cv2.bilateralFilter(np.ascontiguousarray(picture), 5, 20, 1.5)
+    return np.asarray(cv2.GaussianBlur(cleaned, (0, 0), softness) if softness else cleaned, np.uint8)
 
 
 def _brightened(face: Pixels, hole: Mask) -> Pixels:
@@ -344,21 +372,24 @@ def _adam(parameters: list[torch.nn.Parameter], lr: float, betas: tuple[float, f
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faces", type=Path, required=True, help="folder or zip of aligned faces")
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--faces", type=Path, help="folder or zip of aligned faces")
+    data.add_argument("--scenes", type=Path, help="folder or zip of photographs without faces")
     parser.add_argument("--first", required=True, help="a safetensors file, or a model of the catalogue")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="an option of RefineOptions")
     parser.add_argument("--resume", action="store_true")
     arguments = parser.parse_args()
     try:
-        options = with_overrides(RefineOptions(), parse_overrides(arguments.set))
+        subject = FACES if arguments.faces else SCENES
+        usual = RefineOptions() if subject is FACES else RefineOptions(mouths=0, eyes=0)
+        options = with_overrides(usual, parse_overrides(arguments.set))
         prepare_process(options.threads)
         device = processes.start(options.device)
         first = Path(arguments.first) if Path(arguments.first).is_file() else find_weights(arguments.first, store=None)
-        faces: Splits = {
-            name: open_pictures(arguments.faces, size=SIDE, split=name) for name in ("train", "validation")
-        }
-        recipe = RefineRecipe(options, faces, first, device)
+        data_set = arguments.faces or arguments.scenes
+        pictures: Splits = {name: open_pictures(data_set, size=SIDE, split=name) for name in ("train", "validation")}
+        recipe = RefineRecipe(options, pictures, first, device, subject)
         train(recipe, arguments.out, "models.glcic.refine_train", resume=arguments.resume, device=device)
     except (TrainingError, MissingFeaturesError) as error:
         print(f"Nothing more was refined. {error}", file=sys.stderr)

@@ -18,7 +18,7 @@ from models.catalog import SHIPPED, Card
 from models.features import SCALES, load_features
 from models.glcic import refine_train
 from models.glcic.critics import Critics, mean_where_hole
-from models.glcic.refine_train import NEAR, SIDE, RefineOptions, RefineRecipe
+from models.glcic.refine_train import FACES, NEAR, SCENES, SIDE, RefineOptions, RefineRecipe, Subject
 from models.glcic.train import Batch
 from models.training import loop, moves
 from models.training.data import Pictures, open_pictures
@@ -85,12 +85,15 @@ def test_a_hole_is_never_empty_and_lies_in_what_is_looked_at_near_it(seed: int) 
     assert hole[top : top + NEAR, left : left + NEAR].any()
 
 
-@pytest.mark.parametrize(("dark", "shown"), [(40, 143), (100, 143), (200, 200)])
-def test_faces_are_learned_as_bright_as_they_are_shown_in_service(dark: int, shown: int) -> None:
-    """A dark face as bright as CelebA's median (0.56), a bright one as it is."""
+@pytest.mark.parametrize(
+    ("subject", "dark", "shown"), [(FACES, 40, 143), (FACES, 100, 143), (FACES, 200, 200), (SCENES, 40, 40)]
+)
+def test_pictures_are_learned_as_bright_as_they_are_shown_in_service(subject: Subject, dark: int, shown: int) -> None:
+    """A dark face as bright as CelebA's median (0.56), a bright one and a scene as they are."""
     recipe = RefineRecipe.__new__(RefineRecipe)
     recipe.options = RefineOptions(batch_size=4, mouths=0, eyes=1)  # small holes: all of the face counts
-    recipe._faces = {"train": SimpleNamespace(pixels=np.full((1, SIDE, SIDE, 3), dark, np.uint8))}  # type: ignore[dict-item]
+    recipe._subject = subject
+    recipe._pictures = {"train": SimpleNamespace(pixels=np.full((1, SIDE, SIDE, 3), dark, np.uint8))}  # type: ignore[dict-item]
     assert (recipe.batch(0).pixels == shown).all()
 
 
