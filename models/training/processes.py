@@ -6,6 +6,7 @@ times and freezes one of them on the way, which that wrapper takes badly, and
 the sum over two processes stays the same bits whatever was overlapped.
 """
 
+import importlib
 import os
 from collections.abc import Iterable
 
@@ -27,6 +28,9 @@ def start(wanted: str) -> torch.device:
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True  # each shape comes thousands of times: the search for its kernel pays
     if world > 1 and not dist.is_initialized():
+        # Whoever imports it later, as optimisers do, makes the group a default argument of its functions. Then it and
+        # its threads outlive `stop`, and one that still lets go of a tensor while Python ends aborts the process.
+        importlib.import_module("torch.distributed.nn.functional")
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return device
 

@@ -38,7 +38,14 @@ def main(folder: Path) -> None:
     mean = shared.clone()
     torch.distributed.all_reduce(mean)
     assert torch.equal(mean / 2, shared), "the processes hold different weights"
+    assert _threads_of_the_group()
     processes.stop()
+    assert not _threads_of_the_group(), "they abort the process when Python ends before they have let go of all tensors"
+
+
+def _threads_of_the_group() -> list[str]:
+    names = [task.joinpath("comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    return [name for name in names if "gloo" in name]
 
 
 main(Path(sys.argv[1]))
