@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.catalog import Card, write_atomically
-from models.training import loop
+from models.training import loop, processes
 from models.training.data import Pictures
 from models.training.options import Options
 
@@ -84,6 +84,8 @@ class HelperRecipe(loop.Recipe[Batch]):
 def train(recipe: loop.Recipe[Any], out: Path, module: str, *, resume: bool, device: torch.device = CPU) -> None:
     """Run it in `out`; the card tells the command line of `module` that did. Raises TrainingError."""
     loop.run(recipe, out, device=device, resume=resume)
+    if processes.rank() != 0:
+        return
     path = out / loop.CARD
     card = Card.model_validate_json(path.read_bytes())
     command = loop.command_line(["python", "-m", module, *sys.argv[1:]])

@@ -2,6 +2,7 @@
 
     python -m models.glcic.refine_train --faces DATA/celeba --first glcic-celeba --out RUN [--resume]
     python -m models.glcic.refine_train --scenes DATA/scenes --first glcic-scenes --out RUN [--resume]
+    torchrun --nproc-per-node 8 -m models.glcic.refine_train ... --set batch_size=16    # eight GPUs, 128 in all
 
 Of faces most holes lie over a mouth or an eye. The critics of `critics.py` look at the neighbourhood of each hole,
 enlarged, and at the whole picture, as GLCIC's local and global discriminator do; squared error and the distance of
@@ -152,7 +153,7 @@ class RefineRecipe(loop.Recipe[Batch]):
 
     def batch(self, step: int) -> Batch:
         """See `Recipe.batch`."""
-        chance = moves.generator(self.options.seed, 0, step)
+        chance = moves.generator(self.options.seed, processes.rank(), step)
         pictures, subject = self._pictures["train"].pixels, self._subject
         pixels, holes, corners = [], [], []
         for index in chance.integers(0, len(pictures), self.options.batch_size):
@@ -200,6 +201,7 @@ class RefineRecipe(loop.Recipe[Batch]):
         loss = loss + options.deceit * deceit_near + options.deceit_whole * deceit_whole
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        processes.average_gradients(self.network)
         self._optimiser.step()
         self.average.update(self.network, step)
         losses = {"hole_mse": error, "feature_distance": distance, "near": deceit_near, "whole": deceit_whole}
@@ -215,6 +217,7 @@ class RefineRecipe(loop.Recipe[Batch]):
         loss = torch.stack(losses).sum()
         self._critics_optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        processes.average_gradients(self.critics)
         self._critics_optimiser.step()
         return {"critics_loss": loss.detach(), ACCURACY: torch.stack(right).mean().detach()}
 
@@ -400,6 +403,8 @@ def main() -> int:
     except (TrainingError, MissingFeaturesError) as error:
         print(f"Nothing more was refined. {error}", file=sys.stderr)
         return 1
+    finally:
+        processes.stop()
     return 0
 
 

@@ -24,6 +24,7 @@ from models.training import loop, moves
 from models.training.data import Pictures, open_pictures
 from tests.models.training.pictures import write_pictures
 from tests.models.training.resuming import assert_resumes_to_the_bit
+from tests.models.training.torchrun import run_in_two
 
 pytestmark = pytest.mark.usefixtures("flushed")
 
@@ -147,6 +148,12 @@ def test_training_resumes_to_the_bit(tmp_path: Path, faces: dict[str, Pictures])
     """A run that was stopped ends as one that was not."""
     whole, first, second = (recipe(OPTIONS, faces, FIRST, CPU) for recipe in (RefineRecipe, Interrupted, RefineRecipe))
     assert_resumes_to_the_bit(whole, first, second, tmp_path)
+
+
+@pytest.mark.usefixtures("faces")
+def test_two_processes_refine_one_network(tmp_path: Path) -> None:
+    """Under torchrun each learns from batches of its own, and both hold the same weights."""
+    run_in_two(Path(__file__).with_name("refined_in_two.py"), tmp_path / "faces", tmp_path / "run")
 
 
 @pytest.mark.usefixtures("faces")

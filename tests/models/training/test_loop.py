@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from models.training import checkpoint, loop
 from models.training.errors import CheckpointError, DivergedError, TrainingError, UnsavedError
 from models.training.report import VictoryWatch
 from tests.models.training.pictures import ToyOptions, ToyRecipe
+from tests.models.training.torchrun import run_in_two
 
 CPU = torch.device("cpu")
 
@@ -67,12 +66,7 @@ def test_sigterm_stops_after_the_step_with_a_checkpoint(tmp_path: Path) -> None:
 
 def test_two_processes_stop_together_and_resume_exactly(tmp_path: Path) -> None:
     """Under torchrun with gloo: a SIGTERM to one stops both at one step; resumed, the end is the same bits."""
-    root = Path(__file__).parents[3]
-    script = [str(Path(__file__).with_name("two_processes.py")), str(tmp_path)]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launcher, *script], env=environment, capture_output=True, text=True, timeout=150)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_in_two(Path(__file__).with_name("two_processes.py"), tmp_path)
     assert events(tmp_path / "stopped", "stopped")[0]["step"] == 3
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from models.engine import prepare_process
 from models.training import loop, processes
 from tests.models.training.pictures import ToyOptions, ToyRecipe
+from tests.models.training.torchrun import assert_same_everywhere
 
 
 class StoppedInOneProcess(ToyRecipe):
@@ -34,10 +35,7 @@ def main(folder: Path) -> None:
     assert loop.run(second, folder / "stopped", device=device, resume=True, tensorboard=False) == "finished"
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, second.network.state_dict()[name]), name
-    shared = torch.cat([value.float().flatten() for value in whole.network.state_dict().values()])
-    mean = shared.clone()
-    torch.distributed.all_reduce(mean)
-    assert torch.equal(mean / 2, shared), "the processes hold different weights"
+    assert_same_everywhere(whole.network)
     assert _threads_of_the_group()
     processes.stop()
     assert not _threads_of_the_group(), "they abort the process when Python ends before they have let go of all tensors"
