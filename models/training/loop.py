@@ -294,8 +294,9 @@ def export(recipe: Recipe[Any], out: Path, *, images: int, seconds: float, metri
     """Write what would be served now: `weights.safetensors` and its `card.json`, in `out`."""
     content = safetensors.torch.save({name: compact(name, value) for name, value in recipe.weights().items()})
     about = recipe.about()
+    several = f"; {processes.world()} processes, each with batches of its own" if processes.world() > 1 else ""
     card = Card(
-        **vars(about),
+        **vars(about) | {"recipe": about.recipe + several},
         sha256=hashlib.sha256(content).hexdigest(),
         images_seen=images,
         hours=round(seconds / 3600, 3),

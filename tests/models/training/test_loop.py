@@ -68,6 +68,8 @@ def test_two_processes_stop_together_and_resume_exactly(tmp_path: Path) -> None:
     """Under torchrun with gloo: a SIGTERM to one stops both at one step; resumed, the end is the same bits."""
     run_in_two(Path(__file__).with_name("two_processes.py"), tmp_path)
     assert events(tmp_path / "stopped", "stopped")[0]["step"] == 3
+    card = Card.model_validate_json((tmp_path / "whole" / loop.CARD).read_bytes())
+    assert card.recipe.endswith("; 2 processes, each with batches of its own")
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
