@@ -34,6 +34,14 @@ class View(NamedTuple):
     seen: list[Tensor]
     """Of the whole pictures."""
 
+    def beside(self, other: "View") -> "View":
+        """These pictures, then the other ones."""
+        seen_near, seen = (
+            [torch.cat(pair) for pair in zip(mine, theirs, strict=True)]
+            for mine, theirs in ((self.seen_near, other.seen_near), (self.seen, other.seen))
+        )
+        return View(torch.cat([self.near, other.near]), seen_near, seen)
+
     def detach(self) -> "View":
         """Cut off from what drew it."""
         return View(

@@ -14,7 +14,6 @@ faces are brightened as they are in service (`face_view.brightening`). Batch nor
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -34,6 +33,7 @@ from models.glcic.face_view import TurnedView, brightening
 from models.glcic.helper_train import Splits, train
 from models.glcic.network import CompletionNetwork, composite
 from models.glcic.train import Batch, as_images, as_pixels, course_figures, hole_mse, load_initial
+from models.glcic.variety import lit, posed, softened
 from models.training import loop, moves, processes
 from models.training.data import open_pictures
 from models.training.ema import Average
@@ -48,7 +48,7 @@ SIDE, NEAR = 160, 80
 
 _MOUTH, _EYE = (80, 119), (62, 82)  # x and y in an aligned face of SIDE; the other eye comes by mirroring
 _MOUTH_SIDES, _EYE_SIDES = ((34, 84), (22, 56)), ((24, 60), (18, 44))  # widths and heights of holes over them
-_SPREAD, _AWAY = 4.0, 10  # how far such a hole lies from there, and NEAR's middle from the hole's, in pixels
+_SPREAD, _AWAY = (7.0, 4.0), 10  # how far such a hole lies from there, and NEAR's middle from the hole's, in pixels
 _OTHERS: dict[HoleKind, float] = {"patch": 0.45, "stroke": 0.25, "box": 0.1, "scattered": 0.2}
 _SHAPE = HoleShape(smallest=0.125)
 _FACE = TurnedView(1 + 0j, 0j, (SIDE, SIDE)).face
@@ -56,8 +56,6 @@ _LEAST_AREA = 0.03  # of a hole in what is looked at near it: smaller ones count
 _MEASURED, _SHOWN = 64, 8
 
 Pixels = npt.NDArray[np.uint8]
-Corners = Sequence[tuple[int, int]]
-"""Top and left."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +106,7 @@ class RefineOptions(Options):
     mouths: float = Field(default=0.45, ge=0, le=1, description="Share of the holes that lie over a mouth; of faces.")
     eyes: float = Field(default=0.15, ge=0, le=1, description="Likewise over an eye.")
     moved: float = Field(default=0.5, ge=0, le=1, description="Share of the pictures that are moved a little.")
+    varied: float = Field(default=0.0, ge=0, le=1, description="Share of the faces that look as few in the data do.")
     feature_distance: float = Field(default=6e-3, ge=0, description="Its weight beside the squared error.")
     deceit: float = Field(default=2.5e-3, ge=0, description="Likewise of the critics who look near.")
     deceit_whole: float = Field(default=1.25e-3, ge=0, description="Likewise of those who look at the whole picture.")
@@ -147,7 +146,9 @@ class RefineRecipe(loop.Recipe[Batch]):
         """Spread of each channel of what is seen where mouths are, (1, C, 1, 1) each; the critics measure theirs."""
         pictures = np.array(self._pictures["train"].pixels[:_MEASURED])
         corner = (_MOUTH[1] - NEAR // 2, _MOUTH[0] - NEAR // 2)
-        view = self._view(as_images(pictures).to(self._device), [corner] * len(pictures))
+        view = self._view(
+            as_images(pictures).to(self._device), torch.tensor([corner] * len(pictures), device=self._device)
+        )
         self.critics.measure(view)
         return [features.float().std(dim=(0, 2, 3), keepdim=True) for features in view.seen_near]
 
@@ -157,14 +158,23 @@ class RefineRecipe(loop.Recipe[Batch]):
         pictures, subject = self._pictures["train"].pixels, self._subject
         pixels, holes, corners = [], [], []
         for index in chance.integers(0, len(pictures), self.options.batch_size):
-            picture = _cleaned(moves.mirror(chance, pictures[index]), subject.softness)
-            if chance.random() < self.options.moved:
-                picture = moves.move(chance, picture, SIDE, subject.moves)
+            picture = self._varied(chance, moves.mirror(chance, pictures[index]))
             hole, middle = self._hole(chance)
             pixels.append(_brightened(picture, hole) if subject is FACES else picture)
             holes.append(hole)
             corners.append(_corner(chance, middle))
         return Batch(torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(holes)), corners, corners)
+
+    def _varied(self, chance: np.random.Generator, picture: Pixels) -> Pixels:
+        subject, options = self._subject, self.options
+        picture = _cleaned(picture)
+        if chance.random() < options.varied:
+            return lit(chance, softened(chance, posed(chance, picture, subject.moves)))
+        if subject.softness:
+            picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), subject.softness), np.uint8)
+        if chance.random() < options.moved:
+            picture = moves.move(chance, picture, SIDE, subject.moves)
+        return picture
 
     def _hole(self, chance: np.random.Generator) -> tuple[Mask, tuple[float, float]]:
         """A hole and the x and y of its middle, or of any place in it."""
@@ -184,13 +194,14 @@ class RefineRecipe(loop.Recipe[Batch]):
         for group in self._optimiser.param_groups:
             group["lr"] = options.lr * self._share(step)
         image, mask = batch.to(self._device)
-        near = _cut(mask, batch.corners)
+        corners = torch.tensor(batch.corners, device=self._device)
+        near = _cut(mask, corners)
         alone = step < options.critics_alone
         with torch.set_grad_enabled(not alone), self._autocast():
             raw = self.network(image, mask)
-            drawn = self._view(composite(raw, image, mask), batch.corners)
+            drawn = self._view(composite(raw, image, mask), corners)
         with torch.no_grad(), self._autocast():
-            real = self._view(image, batch.corners)
+            real = self._view(image, corners)
         figures = self._teach(real, drawn.detach(), near, mask)
         if alone:
             return figures
@@ -210,8 +221,10 @@ class RefineRecipe(loop.Recipe[Batch]):
     def _teach(self, real: View, drawn: View, near: Tensor, whole: Tensor) -> loop.Figures:
         """A step of the critics, by hinge loss."""
         losses, right = [], []
-        for view, sign in ((real, 1), (drawn, -1)):
-            for logits, mask in zip(self._judge(view), (near, whole), strict=True):
+        together = self._judge(real.beside(drawn))
+        for half, sign in ((slice(len(near)), 1), (slice(len(near), None), -1)):
+            for both, mask in zip(together, (near, whole), strict=True):
+                logits = [each[half] for each in both]
                 losses.append(mean_where_hole(logits, mask, lambda each, sign=sign: F.relu(1 - sign * each)))  # type: ignore[misc]
                 right.append(mean_where_hole(logits, mask, lambda each, sign=sign: (sign * each > 0).float()))  # type: ignore[misc]
         loss = torch.stack(losses).sum()
@@ -236,7 +249,7 @@ class RefineRecipe(loop.Recipe[Batch]):
             verdict: tuple[Logits, Logits] = self.critics(view)
         return verdict
 
-    def _view(self, pictures: Tensor, corners: Corners) -> View:
+    def _view(self, pictures: Tensor, corners: Tensor) -> View:
         near = _cut(pictures, corners)
         large = F.interpolate(near, size=(SIDE, SIDE), mode="bilinear")
         seen = self._features.at_scales(torch.cat([large, pictures]).contiguous(memory_format=torch.channels_last))
@@ -304,6 +317,10 @@ class RefineRecipe(loop.Recipe[Batch]):
             [list(holed), list(as_pixels(self._complete(image, mask.expand(len(image), -1, -1, -1)))), list(pixels)]
         )
 
+    def _told_varied(self) -> str:
+        share = self.options.varied
+        return f", {share:.0%} turned, made longer or wider and lit otherwise" if share else ""
+
     def about(self) -> loop.About:
         """See `Recipe.about`."""
         options, pictures, subject = self.options, self._pictures["train"], self._subject
@@ -313,7 +330,7 @@ class RefineRecipe(loop.Recipe[Batch]):
             name=f"glcic-{subject.name}-refined",
             title=f"GLCIC completion network, refined ({pictures.description.split(',')[0]})",
             description=subject.describes,
-            data=f"{pictures.description}, mirror images, {options.moved:.0%} moved",
+            data=f"{pictures.description}, mirror images, {options.moved:.0%} moved{self._told_varied()}",
             licence=options.licence or pictures.licence,
             recipe=(
                 f"From {self._first.stem}; holes {options.mouths:.0%} mouths, {options.eyes:.0%} eyes, {others:.0%} "
@@ -333,7 +350,7 @@ def _over(
     chance: np.random.Generator, middle: tuple[int, int], sides: tuple[tuple[int, int], tuple[int, int]]
 ) -> tuple[Mask, tuple[float, float]]:
     """A box or an ellipse about there, and its middle."""
-    x, y = (float(place + chance.normal(0, _SPREAD)) for place in middle)
+    x, y = (float(place + chance.normal(0, spread)) for place, spread in zip(middle, _SPREAD, strict=True))
     width, height = (float(chance.uniform(*limits)) for limits in sides)
     hole = np.zeros((SIDE, SIDE), np.uint8)
     if chance.random() < 0.5:
@@ -353,16 +370,18 @@ def _corner(chance: np.random.Generator, middle: tuple[float, float]) -> tuple[i
     return int(np.clip(y, 0, SIDE - NEAR)), int(np.clip(x, 0, SIDE - NEAR))
 
 
-def _cut(pictures: Tensor, corners: Corners) -> Tensor:
-    """(B, C, NEAR, NEAR) of (B, C, SIDE, SIDE)."""
-    pairs = zip(pictures, corners, strict=True)
-    return torch.stack([picture[:, top : top + NEAR, left : left + NEAR] for picture, (top, left) in pairs])
+def _cut(pictures: Tensor, corners: Tensor) -> Tensor:
+    """(B, C, NEAR, NEAR) of (B, C, SIDE, SIDE); corners (B, 2) int64, top and left. All at once: a GPU would wait for
+    the launches of a batch's many small cuts."""
+    near = torch.arange(NEAR, device=pictures.device)
+    rows, columns = corners[:, :1] + near, corners[:, 1:] + near
+    index = (rows[:, :, None] * SIDE + columns[:, None]).flatten(1)[:, None].expand(-1, pictures.shape[1], -1)
+    return pictures.flatten(2).gather(2, index).view(*pictures.shape[:2], NEAR, NEAR)
 
 
-def _cleaned(picture: Pixels, softness: float) -> Pixels:
-    """Without the ringing that lossy compression leaves beside edges, and as soft as what enlarges likes best."""
-    cleaned = cv2.bilateralFilter(np.ascontiguousarray(picture), 5, 20, 1.5)
-    return np.asarray(cv2.GaussianBlur(cleaned, (0, 0), softness) if softness else cleaned, np.uint8)
+def _cleaned(picture: Pixels) -> Pixels:
+    """Without the ringing that lossy compression leaves beside edges."""
+    return np.asarray(cv2.bilateralFilter(np.ascontiguousarray(picture), 5, 20, 1.5), np.uint8)
 
 
 def _brightened(face: Pixels, hole: Mask) -> Pixels:

@@ -126,7 +126,7 @@ def test_a_pictures_verdict_does_not_depend_on_its_batch() -> None:
     critics, network = Critics().eval(), load_features(CPU)
     recipe = RefineRecipe.__new__(RefineRecipe)
     recipe._features = network
-    pictures, corners = torch.rand(3, 3, SIDE, SIDE), [(0, 0), (10, 80), (40, 40)]
+    pictures, corners = torch.rand(3, 3, SIDE, SIDE), torch.tensor([(0, 0), (10, 80), (40, 40)])
     with torch.no_grad():
         together = critics(recipe._view(pictures, corners))
         alone = critics(recipe._view(pictures[1:2], corners[1:2]))
