@@ -2,31 +2,39 @@
 
     python -m models.evaluation.portraits FOLDER --out sheet.jpg
 
-The holes follow each face, so that the same part is missing everywhere. There
-is no figure for whether a face looks right: whoever reads the report looks.
+The holes follow each face, so that the same part is missing everywhere. How unlike photographs what was drawn is, for
+each part, is told in figures (`unlikeness.py`; needs the extra `evaluation`); whether a face looks right they do not
+tell: whoever reads the report looks.
 """
 
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
 from models.catalog import Catalog
 from models.engine import choose_device, open_engine, prepare_process
 from models.evaluation.report import sheet
+from models.evaluation.unlikeness import STEPS, unlikeness
+from models.features import FeatureNetwork, MissingFeaturesError, load_features
 from models.glcic.align import EYES, FRAME, FacePose
 from models.glcic.complete import Engine, complete
+from models.glcic.face_view import TurnedView
 from models.glcic.geometry import Box, Mask, Pixels
 from models.training.holes import stroke_hole
 
 THUMBNAIL = 112
 _FINE = 4  # holes are drawn at so many times the canonical frame's size
 _AROUND = 0.25  # of the frame, that is shown on each side of it
+
+_SEEN = 384  # side of the canonical frame in which figures are measured
 
 HoleMaker = Callable[[int], Mask]
 """Number of the portrait -> (FRAME * _FINE, FRAME * _FINE) bool in the canonical frame."""
@@ -79,25 +87,60 @@ def in_picture(hole: Mask, pose: FacePose, size: tuple[int, int]) -> Mask:
     return np.asarray(warped, bool)
 
 
-def contact_sheet(images: list[Pixels], engine: Engine, elsewhere: Engine | None = None) -> tuple[Pixels, int]:
-    """Rows of pairs, hole and completed, two portraits to a row; and how many had a face that was found."""
-    rows: list[list[npt.NDArray[np.uint8]]] = []
+@dataclass(frozen=True)
+class Portrait:
+    """A portrait whose face was found, and what was done to it."""
+
+    image: Pixels
+    pose: FacePose
+    holes: dict[str, Mask]
+    """(height, width) bool, by the names of `HOLES`."""
+    completed: dict[str, Pixels]
+
+
+def completed_portraits(images: list[Pixels], engine: Engine, elsewhere: Engine | None = None) -> list[Portrait]:
+    """Each portrait, completed with each hole; those in which no face is found are left out."""
+    portraits = []
     for number, image in enumerate(images):
         pose = find_face(image, engine)
         if pose is None:
             continue
+        size = image.shape[0], image.shape[1]
+        holes = {name: in_picture(make(number), pose, size) for name, make in HOLES.items()}
+        completed = {name: complete(image, mask, engine, elsewhere=elsewhere) for name, mask in holes.items()}
+        portraits.append(Portrait(image, pose, holes, completed))
+    return portraits
+
+
+def contact_sheet(portraits: list[Portrait]) -> Pixels:
+    """Rows of pairs, hole and completed, two portraits to a row."""
+    rows: list[list[npt.NDArray[np.uint8]]] = []
+    for portrait in portraits:
         row = []
-        for make in HOLES.values():
-            mask = in_picture(make(number), pose, (image.shape[0], image.shape[1]))
-            holed = image.copy()
+        for name, mask in portrait.holes.items():
+            holed = portrait.image.copy()
             holed[mask] = 255
-            row += [_face(holed, pose), _face(complete(image, mask, engine, elsewhere=elsewhere), pose)]
+            row += [_face(holed, portrait.pose), _face(portrait.completed[name], portrait.pose)]
         rows.append(row)
     blank = np.full_like(rows[0][0], 255)
     padded = [*rows, [blank] * (2 * len(HOLES))] if len(rows) % 2 else rows
     pairs = [left + right for left, right in zip(padded[::2], padded[1::2], strict=True)]
-    labels = [text for name in HOLES for text in (name, "")] * 2
-    return sheet(pairs, labels), len(rows)
+    return sheet(pairs, [text for name in HOLES for text in (name, "")] * 2)
+
+
+def figures(portraits: list[Portrait], network: FeatureNetwork) -> dict[str, tuple[float, ...]]:
+    """See `unlikeness`, by the names of `HOLES`, of the faces as they stand in the canonical frame."""
+    told = {}
+    for name in HOLES:
+        true, drawn, holes = [], [], []
+        for portrait in portraits:
+            view = TurnedView(portrait.pose.turn * FRAME / _SEEN, portrait.pose.shift, (_SEEN, _SEEN))
+            nothing, mask = np.zeros_like(portrait.holes[name]), portrait.holes[name]
+            true.append(view.take(portrait.image, nothing)[0])
+            drawn.append(view.take(portrait.completed[name], nothing)[0])
+            holes.append(view.shown(mask, Box(0, 0, *mask.shape)))
+        told[name] = unlikeness(true, drawn, holes, network)
+    return told
 
 
 def _face(image: Pixels, pose: FacePose) -> Pixels:
@@ -126,10 +169,20 @@ def main() -> int:
     ]
     files = sorted(path for path in chosen.folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     images = [np.asarray(Image.open(path).convert("RGB")) for path in files]
-    pixels, found = contact_sheet(images, engines[0], engines[1] if len(engines) > 1 else None)
+    portraits = completed_portraits(images, engines[0], engines[1] if len(engines) > 1 else None)
+    print(f"{len(portraits)} of {len(images)} portraits; in the others no face was found.")
+    if not portraits:
+        return 1
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(chosen.out, quality=80)
-    print(f"{chosen.out}: {found} of {len(images)} portraits; in the others no face was found.")
+    Image.fromarray(contact_sheet(portraits)).save(chosen.out, quality=80)
+    try:
+        told = figures(portraits, load_features(torch.device("cpu")))
+    except MissingFeaturesError as error:
+        print(f"No figures. {error}", file=sys.stderr)
+        return 0
+    print("| hole |", " | ".join(f"{step} pixels" for step in STEPS), "|")
+    for name, values in told.items():
+        print(f"| {name} |", " | ".join(f"{value:.4f}" for value in values), "|")
     return 0
 
 

@@ -7,8 +7,9 @@
 Of faces most holes lie over a mouth or an eye. The critics of `critics.py` look at the neighbourhood of each hole,
 enlarged, and at the whole picture, as GLCIC's local and global discriminator do; squared error and the distance of
 features (Johnson et al. 2016) keep the network near what was there. Pictures are cleaned first of what lossy
-compression left beside their edges, and faces softened: both would be learned, and show when a face is enlarged. Dark
-faces are brightened as they are in service (`face_view.brightening`). Batch norm stays as it is served. RUN ends with
+compression left beside their edges, and faces softened: both would be learned, and show when a face is enlarged. Many
+are turned and lit as few in CelebA are (`variety.py`). Dark faces are brightened as they are in service
+(`face_view.brightening`). Batch norm stays as it is served. RUN ends with
 `weights.safetensors` and `card.json`, as after `inpaint train`. Needs the extra `evaluation`.
 """
 
@@ -37,7 +38,7 @@ from models.glcic.variety import lit, posed, softened
 from models.training import loop, moves, processes
 from models.training.data import open_pictures
 from models.training.ema import Average
-from models.training.errors import TrainingError
+from models.training.errors import OptionsError, TrainingError
 from models.training.holes import HoleShape, Mask, sample_hole
 from models.training.options import HoleKind, Options, parse_overrides, with_overrides
 from models.training.report import ACCURACY, grid
@@ -73,7 +74,7 @@ class Subject:
         drowns what asks for sharp pictures at the weights that faces have."""
         if self.name == "faces":
             return RefineOptions()
-        return RefineOptions(mouths=0, eyes=0, feature_distance=0.02, deceit=0.01, deceit_whole=0.005)
+        return RefineOptions(mouths=0, eyes=0, varied=0, feature_distance=0.02, deceit=0.01, deceit_whole=0.005)
 
 
 FACES = Subject(
@@ -106,7 +107,7 @@ class RefineOptions(Options):
     mouths: float = Field(default=0.45, ge=0, le=1, description="Share of the holes that lie over a mouth; of faces.")
     eyes: float = Field(default=0.15, ge=0, le=1, description="Likewise over an eye.")
     moved: float = Field(default=0.5, ge=0, le=1, description="Share of the pictures that are moved a little.")
-    varied: float = Field(default=0.0, ge=0, le=1, description="Share of the faces that look as few in the data do.")
+    varied: float = Field(default=0.6, ge=0, le=1, description="Share of the faces made to look as few in CelebA do.")
     feature_distance: float = Field(default=6e-3, ge=0, description="Its weight beside the squared error.")
     deceit: float = Field(default=2.5e-3, ge=0, description="Likewise of the critics who look near.")
     deceit_whole: float = Field(default=1.25e-3, ge=0, description="Likewise of those who look at the whole picture.")
@@ -127,6 +128,8 @@ class RefineRecipe(loop.Recipe[Batch]):
     def __init__(
         self, options: RefineOptions, pictures: Splits, first: Path, device: torch.device, subject: Subject = FACES
     ) -> None:
+        if options.varied and subject is not FACES:
+            raise OptionsError("What varied does, to turn heads, is for faces: set varied=0.")
         self.options, self.steps, self._subject = options, options.steps, subject
         self._pictures, self._first, self._device = pictures, first, device
         self._features: FeatureNetwork = load_features(device)

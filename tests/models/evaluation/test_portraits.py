@@ -1,8 +1,10 @@
 """The contact sheet of portraits: each hole lies on its part of the face, wherever the face is."""
 
 import numpy as np
+import torch
 
-from models.evaluation.portraits import HOLES, contact_sheet, in_picture
+from models.evaluation.portraits import HOLES, completed_portraits, contact_sheet, figures, in_picture
+from models.features import load_features
 from models.glcic.align import EYES, FRAME, MOUTH, FacePose
 from tests.models.glcic.conftest import FakeEngine
 
@@ -25,6 +27,9 @@ def test_portraits_without_a_face_are_counted_and_left_out() -> None:
         FacePose(1 + 0j, 20 + 20j, 1.0) if image[0, 0, 0] else None for _ in boxes
     ]
     images = [np.full((FRAME + 40, FRAME + 60, 3), value, np.uint8) for value in (0, 100, 200)]
-    pixels, found = contact_sheet(images, engine)
-    assert found == 2
-    assert pixels.ndim == 3
+    portraits = completed_portraits(images, engine)
+    assert [int(portrait.image[0, 0, 0]) for portrait in portraits] == [100, 200]
+    assert contact_sheet(portraits).ndim == 3
+    told = figures(portraits, load_features(torch.device("cpu")))
+    assert told.keys() == HOLES.keys()
+    assert all(value >= 0 for values in told.values() for value in values)

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +23,7 @@ from models.glcic.refine_train import FACES, NEAR, SCENES, SIDE, RefineOptions, 
 from models.glcic.train import Batch
 from models.training import loop, moves
 from models.training.data import Pictures, open_pictures
+from models.training.errors import OptionsError
 from tests.models.training.pictures import write_pictures
 from tests.models.training.resuming import assert_resumes_to_the_bit
 from tests.models.training.torchrun import run_in_two
@@ -92,10 +94,25 @@ def test_a_hole_is_never_empty_and_lies_in_what_is_looked_at_near_it(seed: int) 
 def test_pictures_are_learned_as_bright_as_they_are_shown_in_service(subject: Subject, dark: int, shown: int) -> None:
     """A dark face as bright as CelebA's median (0.56), a bright one and a scene as they are."""
     recipe = RefineRecipe.__new__(RefineRecipe)
-    recipe.options = RefineOptions(batch_size=4, mouths=0, eyes=1)  # small holes: all of the face counts
+    recipe.options = RefineOptions(batch_size=4, mouths=0, eyes=1, varied=0)  # small holes: all of the face counts
     recipe._subject = subject
     recipe._pictures = {"train": SimpleNamespace(pixels=np.full((1, SIDE, SIDE, 3), dark, np.uint8))}  # type: ignore[dict-item]
     assert (recipe.batch(0).pixels == shown).all()
+
+
+def test_faces_are_varied_and_scenes_are_not(faces: dict[str, Pictures]) -> None:
+    """As large a share as was asked for; to turn heads where none are is refused."""
+    recipe = RefineRecipe.__new__(RefineRecipe)
+    recipe._subject, recipe._pictures = FACES, faces  # type: ignore[assignment]  # keyed by any text
+    still = moves.MoveRange(scale=(1.0, 1.0), shift=0.0, degrees=0.0)
+    assert SCENES.options().varied == 0
+    for varied in (0.0, 1.0):
+        recipe.options = RefineOptions(batch_size=12, varied=varied, moved=0)
+        recipe._subject = replace(FACES, moves=still)
+        colours = {tuple(picture.float().mean(dim=(0, 1)).round().tolist()) for picture in recipe.batch(0).pixels}
+        assert len(colours) <= 3 if varied == 0 else len(colours) == 12
+    with pytest.raises(OptionsError, match="set varied=0"):
+        RefineRecipe(OPTIONS, faces, FIRST, CPU, SCENES)
 
 
 def test_the_critics_learn_first_and_the_network_after_them(faces: dict[str, Pictures]) -> None:
