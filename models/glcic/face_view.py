@@ -12,7 +12,8 @@ from models.glcic.align import EYE_LIFT, EYE_RADII, EYES, FACE_CENTRE, FACE_RADI
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, bounding_box
 from models.glcic.network import STRIDE
 
-_ALIGNED = 5.0  # pixels of the canonical frame, of which a hole can hide so much that the pose is no more exact
+_ALIGNED = (5.0, 12.0)  # pixels of the canonical frame that a pose can be off, by whether little or most is hidden:
+_LITTLE, _MOST = 0.3, 0.8  # shares of the face
 _AWAY = 2.0  # pixels of the canonical frame: a face that is seen nearer to its place stays where it is
 _SKIN = 0.8  # of the face's radii
 _BRIGHT = 0.56  # luminance of a face: the median of CelebA's
@@ -27,11 +28,12 @@ def view_face(pose: FacePose, box: Box, side: int, size: tuple[int, int]) -> "Tu
     """The canonical frame around a face, `side` pixels wide; None when `box` is not all within it.
 
     size: (height, width) of the picture. One that is aligned as the training pictures are, or as good as, is seen as
-    it is: its central square.
+    it is: its central square. The more of the face a hole hides the less exact is its pose, and the more is that.
     """
     shorter = min(size)
     middle = FacePose(shorter / FRAME + 0j, complex(size[1] - shorter, size[0] - shorter) / 2, pose.score)
-    if pose.away_from(middle) < _ALIGNED:
+    hidden = box.width * box.height / abs(pose.turn) ** 2 / (math.pi * FACE_RADII[0] * FACE_RADII[1])
+    if pose.away_from(middle) < np.interp(hidden, (_LITTLE, _MOST), _ALIGNED):
         pose = middle
     corners = np.array([complex(x, y) for x in (box.left, box.right) for y in (box.top, box.bottom)])
     at = (corners - pose.shift) / pose.turn

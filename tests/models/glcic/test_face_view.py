@@ -173,6 +173,17 @@ def test_a_picture_that_is_as_good_as_aligned_is_seen_as_it_is(size: tuple[int, 
     assert far != near
 
 
+def test_the_more_of_a_face_is_hidden_the_less_its_pose_is_believed() -> None:
+    """Ten pixels off is as good as aligned where the hole hides the middle of the face, but not where it hides an eye,
+    and sixteen are too many in any case."""
+    square = (FRAME, FRAME)
+    eye, middle = Box(72, 50, 92, 75), Box(40, 40, 120, 120)
+    ten, sixteen = (FacePose(1 + 0j, complex(off, 0), 0.9) for off in (10, 16))
+    assert view_face(ten, middle, FRAME, square) == TurnedView(1 + 0j, 0j, square)
+    assert view_face(ten, eye, FRAME, square) == TurnedView(1 + 0j, 10 + 0j, square)
+    assert view_face(sixteen, middle, FRAME, square) == TurnedView(1 + 0j, 16 + 0j, square)
+
+
 def test_a_face_is_looked_at_again_once_it_is_drawn() -> None:
     """Where it is then seen elsewhere in the canvas the view follows, in the picture's pixels; else there is none."""
     view, box, size = TurnedView(3 + 0.3j, 200 + 100j, (FRAME, FRAME)), Box(300, 350, 360, 420), (700, 900)
