@@ -231,7 +231,7 @@ def _draw(
     if isinstance(view, TurnedView) and engine.find_faces is not None:
         for left in range(AGAIN, 0, -1):
             shown = np.where(hole[..., None], drawn, canvas)
-            better = view_again(view, shown, hole, box, (mask.shape[0], mask.shape[1]), engine.find_faces)
+            better = view_again(view, shown, hole, box, mask, engine.find_faces)
             if better is None:
                 steps.finish(left)
                 break

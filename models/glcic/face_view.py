@@ -12,8 +12,11 @@ from models.glcic.align import EYE_LIFT, EYE_RADII, EYES, FACE_CENTRE, FACE_RADI
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, bounding_box
 from models.glcic.network import STRIDE
 
+Floats = npt.NDArray[np.float64]
+
 _ALIGNED = (5.0, 12.0)  # pixels of the canonical frame that a pose can be off, by whether little or most is hidden:
 _LITTLE, _MOST = 0.3, 0.8  # shares of the face
+_APART = 2  # pixels of the canonical frame between the places that are asked whether they are hidden
 _AWAY = 2.0  # pixels of the canonical frame: a face that is seen nearer to its place stays where it is
 _SKIN = 0.8  # of the face's radii
 _BRIGHT = 0.56  # luminance of a face: the median of CelebA's
@@ -24,16 +27,17 @@ _SOFTNESS = 0.5  # standard deviation, in pixels of the canvas
 _FINER = 2  # the picture is sampled at so many times the canvas's scale, then reduced, so that turning does not alias
 
 
-def view_face(pose: FacePose, box: Box, side: int, size: tuple[int, int]) -> "TurnedView | None":
+def view_face(pose: FacePose, box: Box, side: int, mask: Mask) -> "TurnedView | None":
     """The canonical frame around a face, `side` pixels wide; None when `box` is not all within it.
 
-    size: (height, width) of the picture. One that is aligned as the training pictures are, or as good as, is seen as
-    it is: its central square. The more of the face a hole hides the less exact is its pose, and the more is that.
+    mask (height, width) bool: all that is missing of the picture. One that is aligned as the training pictures are, or
+    as good as, is seen as it is: its central square. What is as good is wider where more of the face is hidden, for
+    then the pose is less exact.
     """
-    shorter = min(size)
-    middle = FacePose(shorter / FRAME + 0j, complex(size[1] - shorter, size[0] - shorter) / 2, pose.score)
-    hidden = box.width * box.height / abs(pose.turn) ** 2 / (math.pi * FACE_RADII[0] * FACE_RADII[1])
-    if pose.away_from(middle) < np.interp(hidden, (_LITTLE, _MOST), _ALIGNED):
+    height, width = mask.shape
+    shorter = min(height, width)
+    middle = FacePose(shorter / FRAME + 0j, complex(width - shorter, height - shorter) / 2, pose.score)
+    if pose.away_from(middle) < np.interp(_hidden(pose, mask), (_LITTLE, _MOST), _ALIGNED):
         pose = middle
     corners = np.array([complex(x, y) for x in (box.left, box.right) for y in (box.top, box.bottom)])
     at = (corners - pose.shift) / pose.turn
@@ -43,10 +47,27 @@ def view_face(pose: FacePose, box: Box, side: int, size: tuple[int, int]) -> "Tu
     return TurnedView(pose.turn * FRAME / side, pose.shift, (length, length))
 
 
+def _hidden(pose: FacePose, mask: Mask) -> float:
+    """Share of a face that is missing; what lies outside the picture is not."""
+    across, down = (np.arange(_APART / 2, FRAME, _APART) for _ in range(2))
+    places = (across + 1j * down[:, None])[_within(across, down, FACE_CENTRE, FACE_RADII)]
+    at = pose.turn * places + pose.shift
+    height, width = mask.shape
+    inside = at[(at.real >= 0) & (at.real < width) & (at.imag >= 0) & (at.imag < height)]
+    return np.count_nonzero(mask[inside.imag.astype(int), inside.real.astype(int)]) / len(places)
+
+
+def _within(across: Floats, down: Floats, centre: complex, radii: tuple[float, float]) -> Mask:
+    """(len(down), len(across)) bool: which places of the canonical frame lie in an ellipse of it."""
+    inside: Mask = ((across - centre.real) / radii[0]) ** 2 + ((down[:, None] - centre.imag) / radii[1]) ** 2 < 1
+    return inside
+
+
 def view_again(
-    view: "TurnedView", canvas: Canvas, hole: Mask, box: Box, size: tuple[int, int], find_faces: FindFaces
+    view: "TurnedView", canvas: Canvas, hole: Mask, box: Box, mask: Mask, find_faces: FindFaces
 ) -> "TurnedView | None":
-    """A better view for the hole in `box`, now that something is drawn in it: `canvas`, as `view` shows it.
+    """A better view for the hole in `box` of what is missing, `mask`, now that something is drawn in it: `canvas`, as
+    `view` shows it.
 
     A face whose middle is gone is hard to place. The network draws eyes and mouth where hair and chin want them,
     in a view that is not quite right, too, and a face without a hole is found more exactly. None when it
@@ -61,7 +82,7 @@ def view_again(
     if seen is None or seen.away_from(FacePose(side / FRAME + 0j, 0j, 1.0)) < _AWAY:
         return None
     pose = FacePose(view.turn * seen.turn, view.turn * seen.shift + view.shift, seen.score)
-    better = view_face(pose, box, side, size)
+    better = view_face(pose, box, side, mask)
     return None if better == view else better
 
 
@@ -101,10 +122,8 @@ class TurnedView:
     def _ellipse(self, centre: complex, radii: tuple[float, float]) -> Mask:
         """`centre` and `radii` in the canonical frame."""
         height, width = self.canvas_size
-        across = (np.arange(width) + 0.5) * FRAME / width - centre.real
-        down = (np.arange(height) + 0.5) * FRAME / height - centre.imag
-        inside: Mask = (across / radii[0]) ** 2 + (down[:, None] / radii[1]) ** 2 < 1
-        return inside
+        across, down = ((np.arange(length) + 0.5) * FRAME / length for length in (width, height))
+        return _within(across, down, centre, radii)
 
     def take(self, image: Pixels, mask: Mask) -> tuple[Canvas, Mask]:
         """See `View.take`."""

@@ -87,7 +87,7 @@ def _in_face(mask: Mask, box: Box, pose: FacePose | None, frame: int) -> TurnedV
     """The face's frame as a view, when it is the best one for the hole in `box`."""
     if pose is None or thickness(mask[box.slices]) < _SCRATCH * FRAME * abs(pose.turn):
         return None
-    return view_face(pose, box, frame, (mask.shape[0], mask.shape[1]))
+    return view_face(pose, box, frame, mask)
 
 
 def choose_look(mask: Mask, box: Box, strategy: Strategy, frame: int) -> Look:

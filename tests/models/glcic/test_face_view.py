@@ -145,7 +145,7 @@ def test_a_hole_within_the_frame_is_seen_in_the_frame_alone(side: int) -> None:
     pose = FacePose(3 + 0.3j, 200 + 100j, 1.0)
     middle = pose.turn * (80 + 100j) + pose.shift
     hole = Box(round(middle.imag) - 30, round(middle.real) - 30, round(middle.imag) + 30, round(middle.real) + 30)
-    view = view_face(pose, hole, side, (700, 900))
+    view = view_face(pose, hole, side, missing(hole, (700, 900)))
     assert view is not None
     assert all(length % STRIDE == 0 and side <= length < side + STRIDE for length in view.canvas_size)
     for eye in EYES:
@@ -155,9 +155,10 @@ def test_a_hole_within_the_frame_is_seen_in_the_frame_alone(side: int) -> None:
 def test_a_hole_that_leaves_the_frame_is_not_the_faces() -> None:
     """There is no view where any corner of the hole's box lies outside the frame."""
     pose = FacePose(2 + 0j, 100 + 100j, 1.0)
-    assert view_face(pose, Box(100, 100, 420, 420), FRAME, (900, 900)) is not None
+    whole = Box(100, 100, 420, 420)
+    assert view_face(pose, whole, FRAME, missing(whole, (900, 900))) is not None
     for box in (Box(99, 100, 200, 200), Box(100, 99, 200, 200), Box(200, 200, 421, 300), Box(200, 200, 300, 421)):
-        assert view_face(pose, box, FRAME, (900, 900)) is None
+        assert view_face(pose, box, FRAME, missing(box, (900, 900))) is None
 
 
 @pytest.mark.parametrize("size", [(160, 160), (218, 178), (900, 1600)])
@@ -167,9 +168,10 @@ def test_a_picture_that_is_as_good_as_aligned_is_seen_as_it_is(size: tuple[int, 
     scale = min(size) / FRAME
     corner = complex(size[1] - min(size), size[0] - min(size)) / 2
     hole = Box(size[0] // 2 - 9, size[1] // 2 - 9, size[0] // 2 + 9, size[1] // 2 + 9)
-    near = view_face(FacePose(scale * (1.02 + 0.01j), corner + scale * (2 - 1j), 0.9), hole, FRAME, size)
+    mask = missing(hole, size)
+    near = view_face(FacePose(scale * (1.02 + 0.01j), corner + scale * (2 - 1j), 0.9), hole, FRAME, mask)
     assert near == TurnedView(scale + 0j, corner, (FRAME, FRAME))
-    far = view_face(FacePose(scale * 1.1 + 0j, corner + scale * (-9 + 0j), 0.9), hole, FRAME, size)
+    far = view_face(FacePose(scale * 1.1 + 0j, corner + scale * (-9 + 0j), 0.9), hole, FRAME, mask)
     assert far != near
 
 
@@ -179,9 +181,21 @@ def test_the_more_of_a_face_is_hidden_the_less_its_pose_is_believed() -> None:
     square = (FRAME, FRAME)
     eye, middle = Box(72, 50, 92, 75), Box(40, 40, 120, 120)
     ten, sixteen = (FacePose(1 + 0j, complex(off, 0), 0.9) for off in (10, 16))
-    assert view_face(ten, middle, FRAME, square) == TurnedView(1 + 0j, 0j, square)
-    assert view_face(ten, eye, FRAME, square) == TurnedView(1 + 0j, 10 + 0j, square)
-    assert view_face(sixteen, middle, FRAME, square) == TurnedView(1 + 0j, 16 + 0j, square)
+    assert view_face(ten, middle, FRAME, missing(middle, square)) == TurnedView(1 + 0j, 0j, square)
+    assert view_face(ten, eye, FRAME, missing(eye, square)) == TurnedView(1 + 0j, 10 + 0j, square)
+    assert view_face(sixteen, middle, FRAME, missing(middle, square)) == TurnedView(1 + 0j, 16 + 0j, square)
+
+
+def test_all_holes_of_a_face_are_seen_alike_and_a_thin_one_hides_little() -> None:
+    """How much is hidden is asked of the face, not of a hole: a small hole beside a large one gets its view. A stroke
+    from corner to corner has the box of a large hole and hides no more than it covers."""
+    pose, square = FacePose(1 + 0j, 10 + 0j, 0.9), (FRAME, FRAME)
+    middle, chin = Box(40, 40, 120, 120), Box(125, 80, 133, 100)
+    both = missing(middle, square) | missing(chin, square)
+    seen = [view_face(pose, box, FRAME, both) for box in (middle, chin)]
+    assert seen == [TurnedView(1 + 0j, 0j, square)] * 2
+    stroke = np.eye(FRAME, dtype=bool) & missing(middle, square)
+    assert view_face(pose, middle, FRAME, stroke) == TurnedView(1 + 0j, 10 + 0j, square)
 
 
 def test_a_face_is_looked_at_again_once_it_is_drawn() -> None:
@@ -196,7 +210,7 @@ def test_a_face_is_looked_at_again_once_it_is_drawn() -> None:
             asked.append((boxes, bool(mask.any())))
             return [pose]
 
-        return view_again(view, canvas, hole, box, size, find_faces)
+        return view_again(view, canvas, hole, box, missing(box, size), find_faces)
 
     away = FacePose(1.1 + 0.05j, -4 + 6j, 1.0)
     better = seen(away)
@@ -223,6 +237,13 @@ def test_all_steps_are_told_of_however_often_a_face_is_drawn() -> None:
         complete(picture, mask, engine, on_progress=lambda done, total, told=told: told.append((done, total)))  # type: ignore[misc]
         assert len(engine.shapes) == runs
         assert told[-1] == (2 + AGAIN, 2 + AGAIN)
+
+
+def missing(box: Box, size: tuple[int, int]) -> np.ndarray:
+    """The mask of a picture of (height, width) `size` in which only `box` is missing."""
+    mask = np.zeros(size, bool)
+    mask[box.slices] = True
+    return mask
 
 
 def face_at(*, within: Box | None) -> FindFaces:
