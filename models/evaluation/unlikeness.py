@@ -45,7 +45,9 @@ def _in_holes(
     found: list[list[npt.NDArray[np.float32]]] = [[] for _ in STEPS]
     for picture, hole in zip(pictures, holes, strict=True):
         tensor = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None]
-        for places, features in zip(found, network.at_scales(tensor), strict=False):
+        for places, features in zip(
+            found, network.at_scales(tensor), strict=False
+        ):  # the coarsest is coarser than lips
             size = features.shape[3], features.shape[2]
             inside = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > _INSIDE
             places.append(features[0][:, torch.from_numpy(inside)].T.numpy())

@@ -106,8 +106,10 @@ class RefineOptions(Options):
     falling: float = Field(default=0.2, gt=0, le=1, description="Share of the steps, the last, in which it falls.")
     mouths: float = Field(default=0.45, ge=0, le=1, description="Share of the holes that lie over a mouth; of faces.")
     eyes: float = Field(default=0.15, ge=0, le=1, description="Likewise over an eye.")
-    moved: float = Field(default=0.5, ge=0, le=1, description="Share of the pictures that are moved a little.")
-    varied: float = Field(default=0.6, ge=0, le=1, description="Share of the faces made to look as few in CelebA do.")
+    varied: float = Field(
+        default=0.6, ge=0, le=1, description="Share of the pictures made to look as few of CelebA do; of faces."
+    )
+    moved: float = Field(default=0.5, ge=0, le=1, description="Share of the other pictures that are moved a little.")
     feature_distance: float = Field(default=6e-3, ge=0, description="Its weight beside the squared error.")
     deceit: float = Field(default=2.5e-3, ge=0, description="Likewise of the critics who look near.")
     deceit_whole: float = Field(default=1.25e-3, ge=0, description="Likewise of those who look at the whole picture.")
@@ -161,14 +163,14 @@ class RefineRecipe(loop.Recipe[Batch]):
         pictures, subject = self._pictures["train"].pixels, self._subject
         pixels, holes, corners = [], [], []
         for index in chance.integers(0, len(pictures), self.options.batch_size):
-            picture = self._varied(chance, moves.mirror(chance, pictures[index]))
+            picture = self._prepared(chance, moves.mirror(chance, pictures[index]))
             hole, middle = self._hole(chance)
             pixels.append(_brightened(picture, hole) if subject is FACES else picture)
             holes.append(hole)
             corners.append(_corner(chance, middle))
         return Batch(torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(holes)), corners, corners)
 
-    def _varied(self, chance: np.random.Generator, picture: Pixels) -> Pixels:
+    def _prepared(self, chance: np.random.Generator, picture: Pixels) -> Pixels:
         subject, options = self._subject, self.options
         picture = _cleaned(picture)
         if chance.random() < options.varied:
@@ -320,20 +322,17 @@ class RefineRecipe(loop.Recipe[Batch]):
             [list(holed), list(as_pixels(self._complete(image, mask.expand(len(image), -1, -1, -1)))), list(pixels)]
         )
 
-    def _told_varied(self) -> str:
-        share = self.options.varied
-        return f", {share:.0%} turned, made longer or wider and lit otherwise" if share else ""
-
     def about(self) -> loop.About:
         """See `Recipe.about`."""
         options, pictures, subject = self.options, self._pictures["train"], self._subject
         others = 1 - options.mouths - options.eyes
+        varied = f"{options.varied:.0%} turned, longer or wider, moved and lit otherwise, of the others "
         return loop.About(
             family="glcic",
             name=f"glcic-{subject.name}-refined",
             title=f"GLCIC completion network, refined ({pictures.description.split(',')[0]})",
             description=subject.describes,
-            data=f"{pictures.description}, mirror images, {options.moved:.0%} moved{self._told_varied()}",
+            data=f"{pictures.description}, mirror images, {varied if options.varied else ''}{options.moved:.0%} moved",
             licence=options.licence or pictures.licence,
             recipe=(
                 f"From {self._first.stem}; holes {options.mouths:.0%} mouths, {options.eyes:.0%} eyes, {others:.0%} "
