@@ -17,7 +17,7 @@ from models.features import FeatureNetwork
 from models.glcic.geometry import Canvas, Mask
 
 STEPS = (4, 8, 16)
-"""Pixels from one place to the next, at the scales that are told."""
+"""Pixels from one place to the next, at the scales that are told: the last of the network's is coarser than lips."""
 
 _INSIDE = 0.6  # of the pixels of a place lie in the hole, if it counts
 
@@ -45,9 +45,7 @@ def _in_holes(
     found: list[list[npt.NDArray[np.float32]]] = [[] for _ in STEPS]
     for picture, hole in zip(pictures, holes, strict=True):
         tensor = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None]
-        for places, features in zip(
-            found, network.at_scales(tensor), strict=False
-        ):  # the coarsest is coarser than lips
+        for places, features in zip(found, network.at_scales(tensor)[: len(STEPS)], strict=True):
             size = features.shape[3], features.shape[2]
             inside = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > _INSIDE
             places.append(features[0][:, torch.from_numpy(inside)].T.numpy())
