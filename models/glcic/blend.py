@@ -25,10 +25,8 @@ _GRAIN = 0.8  # of the strength of the detail around the hole
 _MOST_GRAIN = 2.5  # times the median strength around the hole
 _CALM = 1.5  # times the standard deviation of the colours around
 _NOT_SO_PALE, _NOT_SO_BLUE = 2 / 255, 0.8  # what is taken back of a lack of red; what remains of blue and yellow
-_SHARPER = 1.2  # strength of the unsharp mask where a canvas is enlarged without end; for portraits about 0.9
-_SOFT, _SHARP_FROM = 2.0, 3  # its width; how far from the hole's edge it has its full strength
-_FAINT, _ENOUGH = 0.03, 0.05  # contrasts below which it adds little, and above which it adds no more
-_REDDER, _LIPS = 0.5, 8.0  # likewise, of red that stands out within so many pixels; less in large holes
+_REDDER, _LIPS = 0.5, 8.0  # of red that stands out within so many pixels, where a canvas is enlarged without end
+_LIPS_FROM = 3  # how far from the hole's edge it begins
 _SURE = 16  # greatest depth of a hole, in pixels of the canvas, up to which it has it
 _NEARBY = 0.6  # of a hole's greatest depth: how far around a pixel of the edge is looked
 _NEXT_DOOR = 5  # side of the square around a pixel in which its known neighbours are counted
@@ -109,27 +107,18 @@ def settle_colours(canvas: Canvas, hole: Mask) -> Canvas:
     return settled
 
 
-def sharpen(canvas: Canvas, hole: Mask, scale: float) -> Canvas:
-    """`canvas` with the contrasts of what was drawn of a face in `hole` raised, the more so the more 1 / `scale` will
-    enlarge it.
+def redden(canvas: Canvas, hole: Mask, scale: float) -> Canvas:
+    """`canvas` with what is red in what was drawn of a face in `hole`, its lips, made redder, the more so the more
+    1 / `scale` will enlarge it; less in large holes, where much is uncertain.
 
-    What the network draws of a mouth has few pixels, and enlarged it looks softer than the face around it. An unsharp
-    mask, two pixels of the canvas wide, which begins at the hole's edge; weaker in large holes, where much is
-    uncertain, and none where a contrast is so faint that it is no outline but stubble. Lips become redder: on faces
-    held back red varied by 4.0 levels around a mouth, and by 3.1 as it was drawn.
+    On faces held back red varied by 4.0 levels around a mouth, and by 3.1 as it was drawn.
     (h, w, 3) float32 in [0, 1], and so is what it returns.
     """
     depth = _depth(hole)
     sure = min(1.0, _SURE / max(1.0, float(depth.max())))
-    enlarged = max(0.0, 1 - scale) * sure
-    contrast = canvas - cv2.GaussianBlur(canvas, (0, 0), _SOFT)
-    outline = contrast.mean(axis=2, keepdims=True) ** 2
-    added = _ENOUGH * np.tanh(contrast / _ENOUGH)  # an eye has contrasts enough, lips have not
-    strength = _SHARPER * enlarged * _smooth(depth / _SHARP_FROM)[..., None]
-    sharp = canvas + strength * added * outline / (outline + _FAINT**2)
-    colours = _floats(cv2.cvtColor(_floats(np.clip(sharp, 0, 1)), cv2.COLOR_RGB2YCrCb))
+    colours = _floats(cv2.cvtColor(canvas, cv2.COLOR_RGB2YCrCb))
     redder = np.maximum(colours[..., 1] - cv2.GaussianBlur(colours[..., 1], (0, 0), _LIPS), 0)
-    colours[..., 1] += _REDDER * enlarged * _smooth((depth - _SHARP_FROM) / _LIPS) * redder
+    colours[..., 1] += _REDDER * max(0.0, 1 - scale) * sure * _smooth((depth - _LIPS_FROM) / _LIPS) * redder
     return _floats(np.where(hole[..., None], np.clip(cv2.cvtColor(colours, cv2.COLOR_YCrCb2RGB), 0, 1), canvas))
 
 

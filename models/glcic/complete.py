@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from models.glcic.align import FindFaces
-from models.glcic.blend import Blend, add_detail, blend, calm, grain_around, lean_on_neighbours, settle_colours, sharpen
+from models.glcic.blend import Blend, add_detail, blend, calm, grain_around, lean_on_neighbours, redden, settle_colours
 from models.glcic.enlarge import Enlarge
 from models.glcic.face_view import TurnedView, brightening, view_again, without_grain
 from models.glcic.geometry import Box, Canvas, Mask, Pixels, View
@@ -32,11 +32,11 @@ Progress = Callable[[int, int], None]
 """Called with the number of finished network runs and of all of them."""
 
 BlendChoice = Literal["auto"] | Blend
-"""auto: `feather` for a network that knows faces, and what colours they have, sharpened where it is enlarged
-(`models.glcic.blend.sharpen`), enlarged by a network of its own (`models.glcic.enlarge`), with skin from beside the
-hole (`models.glcic.skin`) and what a face's other side lends (`models.glcic.symmetry`); for any other `poisson`,
-contrasts kept within those around (`models.glcic.blend.calm`), and detail borrowed from the rest of the photograph
-(`models.glcic.texture`). Either leans on known pixels next door (`models.glcic.blend.lean_on_neighbours`)."""
+"""auto: `feather` for a network that knows faces, and what colours they have, enlarged by a network of its own that
+makes outlines clear (`models.glcic.enlarge`), with skin from beside the hole (`models.glcic.skin`) and what a face's
+other side lends (`models.glcic.symmetry`); for any other `poisson`, contrasts kept within those around
+(`models.glcic.blend.calm`), and detail borrowed from the rest of the photograph (`models.glcic.texture`). Either leans
+on known pixels next door (`models.glcic.blend.lean_on_neighbours`)."""
 
 TILE = 512
 """Larger canvases are computed in tiles of this side, plus the receptive field around them: the same result."""
@@ -212,7 +212,7 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
             _put_back(result, mask, box, view, joined, how, leans=True, borrows=True)
         elif isinstance(view, TurnedView):
             drawn_of_face = hole & view.face
-            joined = sharpen(settle_colours(joined, drawn_of_face), drawn_of_face, view.scale)
+            joined = redden(settle_colours(joined, drawn_of_face), drawn_of_face, view.scale)
             larger = joined if chosen.enlarge is None else chosen.enlarge(joined, hole, view.scale)
             _put_back(result, mask, box, view, larger, how, leans=True)
             _lend(result, image, mask, box, view, joined, hole)

@@ -1,8 +1,9 @@
-"""Enlarging what was drawn of a face: edges stay edges where interpolation leaves a blur.
+"""Enlarging what was drawn of a face: outlines become clear again where interpolation leaves a blur.
 
-The completion network sees a face 160 pixels wide; a photograph's is often three times as wide. A small network
-doubles a picture's sides, learned from photographs that were reduced and blurred (Lim et al. 2017, "EDSR": residual
-blocks without batch norm, then sub-pixel convolution), and is applied once or twice.
+The completion network sees a face 160 pixels wide; a photograph's is often three times as wide. What it draws is also
+softer and less sure of its outlines than a photograph of that size would be. A network restores what was drawn while
+it doubles the sides, and a smaller one doubles them once more where that is not enough; both learned from photographs
+that were reduced (Lim et al. 2017, "EDSR": residual blocks without batch norm, then sub-pixel convolution).
 """
 
 import math
@@ -16,8 +17,7 @@ from torch import Tensor, nn
 
 from models.glcic.geometry import Box, Canvas, Mask, bounding_box
 
-CHANNELS, BLOCKS = 48, 3
-REACH = 2 + 2 * BLOCKS  # pixels to each side that a pixel depends on, and as few as cubic interpolation
+_RESTORING, _DOUBLING = (64, 6), (48, 3)  # channels and blocks
 _AROUND = 4  # pixels of the canvas around the hole that are enlarged with it: joining compares them with the picture
 _MOST = 2  # doublings
 
@@ -25,15 +25,15 @@ Enlarge = Callable[[Canvas, Mask, float], Canvas]
 """`enlarge` with its network."""
 
 
-class EnlargingNetwork(nn.Module):
+class Doubler(nn.Module):
     """Twice the sides: cubic interpolation, and what it lacks."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
         self._precision = torch.float32
-        self.first = nn.Conv2d(3, CHANNELS, 3, padding=1)
-        self.blocks = nn.Sequential(*(_Block() for _ in range(BLOCKS)))
-        self.last = nn.Conv2d(CHANNELS, 12, 3, padding=1)
+        self.first = nn.Conv2d(3, channels, 3, padding=1)
+        self.blocks = nn.Sequential(*(_Block(channels) for _ in range(blocks)))
+        self.last = nn.Conv2d(channels, 12, 3, padding=1)
         nn.init.zeros_(self.last.weight)  # so that training starts from cubic interpolation
 
     def compute_in(self, precision: torch.dtype) -> None:
@@ -48,15 +48,37 @@ class EnlargingNetwork(nn.Module):
         return F.interpolate(picture, scale_factor=2, mode="bicubic", align_corners=False) + lacking
 
 
-class _Block(nn.Module):
+class EnlargingNetwork(nn.Module):
+    """Two networks: the one that is given what was drawn, and the one that is given what the first made of it."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.before = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
-        self.after = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
+        self.restoring, self.doubling = Doubler(*_RESTORING), Doubler(*_DOUBLING)
+
+    def compute_in(self, precision: torch.dtype) -> None:
+        """See `Doubler.compute_in`."""
+        self.restoring.compute_in(precision)
+        self.doubling.compute_in(precision)
+
+
+class _Block(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.before = nn.Conv2d(channels, channels, 3, padding=1)
+        self.after = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.after(F.relu(self.before(F.relu(x))))
         return out
+
+
+def _reach(blocks: int) -> int:
+    """Pixels to each side that a pixel depends on; as few as with cubic interpolation alone."""
+    return 2 + 2 * blocks
+
+
+REACH = _reach(_RESTORING[1]) + math.ceil(_reach(_DOUBLING[1]) / 2)
+"""Pixels of a canvas to each side that a pixel of the enlarged one depends on."""
 
 
 def doublings(scale: float) -> int:
@@ -81,14 +103,14 @@ def enlarge(canvas: Canvas, hole: Mask, scale: float, network: EnlargingNetwork)
     # With what it depends on around it a part comes out as if the whole canvas had been enlarged.
     taken = wanted.grown(REACH, (height, width))
     part = canvas[taken.slices]
-    for _ in range(times):
-        part = _doubled(part, network)
+    for doubler in (network.restoring, network.doubling)[:times]:
+        part = _doubled(part, doubler)
     inner = wanted.within(taken)
     enlarged[_times(wanted, factor).slices] = part[_times(inner, factor).slices]
     return np.clip(enlarged, 0, 1)
 
 
-def _doubled(part: Canvas, network: EnlargingNetwork) -> Canvas:
+def _doubled(part: Canvas, network: Doubler) -> Canvas:
     device = network.first.weight.device
     picture = torch.from_numpy(np.ascontiguousarray(part)).permute(2, 0, 1)[None].to(device)
     doubled = network(picture.contiguous(memory_format=torch.channels_last)).clamp(0, 1)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -17,7 +17,7 @@ from models.catalog import SHIPPED, Card, Catalog
 from models.engine import open_engine
 from models.glcic import enlarge_train
 from models.glcic.enlarge import EnlargingNetwork, doublings, enlarge
-from models.glcic.enlarge_train import SIDE, Batch, EnlargeOptions, EnlargeRecipe
+from models.glcic.enlarge_train import PORTRAIT_SIDE, SIDE, Batch, EnlargeOptions, EnlargeRecipe
 from models.loading import load
 from models.training import loop
 from models.training.data import Pictures, open_pictures
@@ -33,7 +33,8 @@ def random_network() -> EnlargingNetwork:
     """One that does something everywhere."""
     torch.manual_seed(0)
     network = EnlargingNetwork()
-    torch.nn.init.normal_(network.last.weight, std=0.05)
+    for doubler in (network.restoring, network.doubling):
+        torch.nn.init.normal_(doubler.last.weight, std=0.05)
     return network
 
 
@@ -45,6 +46,7 @@ def test_a_canvas_is_doubled_until_it_has_about_the_pictures_pixels(enlarged: fl
     assert doublings(1 / enlarged) == times
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.data(), st.sampled_from([0.5, 0.25]))
 def test_a_part_comes_out_as_if_the_whole_had_been_enlarged(data: st.DataObject, scale: float) -> None:
     """Wherever the hole lies; what is not near it comes from interpolation alone."""
@@ -112,6 +114,7 @@ class Interrupted(EnlargeRecipe):
 def test_training_resumes_to_the_bit_and_ends_with_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was stopped ends as one that was not; the command line writes weights, card, figures, command."""
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "cache"))
+    write_pictures(tmp_path / "portraits" / "train", 3)
     for kind in ("faces", "scenes"):
         for split in ("train", "val"):
             write_pictures(tmp_path / kind / split, 3)
@@ -120,13 +123,18 @@ def test_training_resumes_to_the_bit_and_ends_with_a_card(tmp_path: Path, monkey
     def pictures(kind: str) -> dict[str, Pictures]:
         return {name: open_pictures(tmp_path / kind, size=SIDE, split=name) for name in ("train", "validation")}  # type: ignore[arg-type]
 
+    portraits = open_pictures(tmp_path / "portraits", size=PORTRAIT_SIDE)
     faces, scenes = pictures("faces"), pictures("scenes")
-    whole, first, second = (recipe(options, faces, scenes) for recipe in (EnlargeRecipe, Interrupted, EnlargeRecipe))
+    whole, first, second = (
+        recipe(options, portraits, faces, scenes) for recipe in (EnlargeRecipe, Interrupted, EnlargeRecipe)
+    )
     assert_resumes_to_the_bit(whole, first, second, tmp_path)
 
-    run, sources = tmp_path / "run", ["--faces", str(tmp_path / "faces"), "--scenes", str(tmp_path / "scenes")]
+    run, kinds = tmp_path / "run", ("portraits", "faces", "scenes")
+    sources = [part for kind in kinds for part in (f"--{kind}", str(tmp_path / kind))]
     monkeypatch.setattr(sys, "argv", ["enlarge_train", *sources, "--out", str(run), "--steps", "2", "--threads", "1"])
     enlarge_train.main()
     card = Card.model_validate_json((run / "card.json").read_bytes())
-    assert (card.family, set(card.metrics)) == ("face-enlarge", {"psnr_db", "psnr_db_cubic"})
-    assert "models.glcic.enlarge_train --faces" in card.command
+    ways = {"psnr_db", "psnr_db_cubic", "doubling_psnr_db", "doubling_psnr_db_cubic"}
+    assert (card.family, set(card.metrics)) == ("face-enlarge", ways)
+    assert "models.glcic.enlarge_train --portraits" in card.command

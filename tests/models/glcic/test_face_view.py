@@ -335,7 +335,7 @@ def test_a_network_that_knows_no_faces_has_its_colours_corrected_all_over(monkey
     assert np.array_equal(complete(image, mask, faces), feather)
 
 
-def test_what_is_drawn_of_a_face_is_settled_and_sharpened(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_drawn_of_a_face_is_settled_and_reddened(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the face alone: not what stands behind it."""
     faces = FakeEngine(image_size=FRAME)
     image = smooth_picture(1000, 1000)
@@ -350,7 +350,7 @@ def test_what_is_drawn_of_a_face_is_settled_and_sharpened(monkeypatch: pytest.Mo
 
     settled: list[np.ndarray] = []
     monkeypatch.setattr(module, "settle_colours", lambda canvas, hole: settled.append(hole) or canvas)
-    monkeypatch.setattr(module, "sharpen", record)
+    monkeypatch.setattr(module, "redden", record)
     complete(image, mask, faces)
     ((hole, scale),) = seen
     assert len(settled) == 1
