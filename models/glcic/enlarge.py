@@ -20,6 +20,8 @@ from models.glcic.geometry import Box, Canvas, Mask, bounding_box
 _RESTORING, _DOUBLING = (64, 6), (48, 3)  # channels and blocks
 _AROUND = 4  # pixels of the canvas around the hole that are enlarged with it: joining compares them with the picture
 _MOST = 2  # doublings
+_LARGEST = 1.25  # canvas pixels a picture's pixel: with more of them the picture shows nothing of what they lack
+_HALF_WAY = 0.5  # of a restored drawing at its own size: clearer to the eye and, the further, less like what was there
 
 Enlarge = Callable[[Canvas, Mask, float], Canvas]
 """`enlarge` with its network."""
@@ -88,20 +90,29 @@ def doublings(scale: float) -> int:
 
 @torch.inference_mode()
 def enlarge(canvas: Canvas, hole: Mask, scale: float, network: EnlargingNetwork) -> Canvas:
-    """`canvas` at twice or four times its sides, as `scale` asks, or as it is.
+    """`canvas` at twice or four times its sides, as `scale` asks; or at its own, restored half way; or as it is, where
+    the picture has fewer pixels than the canvas.
 
     canvas (h, w, 3) float32 in [0, 1], and so is what it returns. The network enlarges what lies in `hole` (h, w) and
     near it, cubic interpolation the rest.
     """
     times, box = doublings(scale), bounding_box(hole)
-    if not times or box is None:
+    if box is None or scale > _LARGEST:
         return canvas
-    factor = 2**times
+    if times:
+        return _enlarged(canvas, box, times, network)
     height, width = hole.shape
-    enlarged = cv2.resize(canvas, (width * factor, height * factor), interpolation=cv2.INTER_CUBIC)
-    wanted = box.grown(_AROUND, (height, width))
+    restored = cv2.resize(_enlarged(canvas, box, 1, network), (width, height), interpolation=cv2.INTER_AREA)
+    share = np.float32(_HALF_WAY) * hole[..., None]
+    return np.asarray((1 - share) * canvas + share * restored, np.float32)
+
+
+def _enlarged(canvas: Canvas, box: Box, times: int, network: EnlargingNetwork) -> Canvas:
+    factor, size = 2**times, (canvas.shape[0], canvas.shape[1])
+    enlarged = cv2.resize(canvas, (size[1] * factor, size[0] * factor), interpolation=cv2.INTER_CUBIC)
+    wanted = box.grown(_AROUND, size)
     # With what it depends on around it a part comes out as if the whole canvas had been enlarged.
-    taken = wanted.grown(REACH, (height, width))
+    taken = wanted.grown(REACH, size)
     part = canvas[taken.slices]
     for doubler in (network.restoring, network.doubling)[:times]:
         part = _doubled(part, doubler)

@@ -70,12 +70,24 @@ def test_a_part_comes_out_as_if_the_whole_had_been_enlarged(data: st.DataObject,
     np.testing.assert_array_equal(part[far], cubic[far])
 
 
-def test_without_a_hole_or_where_nothing_is_enlarged_nothing_is_done() -> None:
+def test_without_a_hole_or_where_the_picture_has_fewer_pixels_nothing_is_done() -> None:
     """The canvas itself comes back."""
     canvas, hole = np.random.default_rng(0).random((12, 9, 3), np.float32), np.ones((12, 9), bool)
     network = random_network()
-    assert enlarge(canvas, hole, 1.0, network) is canvas
+    assert enlarge(canvas, hole, 1.5, network) is canvas
     assert enlarge(canvas, ~hole, 0.3, network) is canvas
+    assert enlarge(canvas, ~hole, 1.0, network) is canvas
+
+
+def test_at_its_own_size_what_was_drawn_is_restored_half_way() -> None:
+    """And what was not stays."""
+    canvas, hole = np.random.default_rng(0).random((24, 20, 3), np.float32), np.zeros((24, 20), bool)
+    hole[6:15, 5:12] = True
+    network = random_network()
+    restored = enlarge(canvas, hole, 1.0, network)
+    np.testing.assert_array_equal(restored[~hole], canvas[~hole])
+    whole = cv2.resize(enlarge(canvas, hole, 0.5, network), (20, 24), interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(restored[hole], ((canvas + whole) / 2)[hole], atol=1e-5)
 
 
 @pytest.mark.parametrize(("factor", "blur"), [(2, 1.0), (2, 1.6), (4, 1.0)])
