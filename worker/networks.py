@@ -59,7 +59,7 @@ class Networks:
                 hole[12:20, 12:20] = True
                 complete(np.zeros((*hole.shape, 3), np.uint8), hole, engine)
                 if engine.enlarge is not None:  # there was no face to enlarge
-                    engine.enlarge(np.zeros((*hole.shape, 3), np.float32), hole, 0.5)
+                    engine.enlarge(np.zeros((*hole.shape, 3), np.float32), hole, 0.25)
 
     def loaded(self) -> list[str]:
         """`NAME@VERSION` of what is in memory."""

@@ -1,13 +1,13 @@
 """Trains the two enlarging networks of `enlarge.py`.
 
-    python -m models.glcic.enlarge_train --portraits DATA/faces --faces DATA/celeba --scenes DATA/scenes --out RUN
+    python -m models.glcic.enlarge_train --portraits FACES --faces DATA/celeba --scenes DATA/scenes --out RUN
 
 Pictures are reduced to half and made what a completion network would have drawn: blurred, pale, with outlines that
 waver or are there twice and with blotches. The restoring network learns to get back what they were, the doubling one
-the same from half a picture that is soft at most. Portraits are photographs in which a face is two to three times as
-wide as what the completion network sees, so that lips and eyes have the size at which they will be restored; of smaller
-faces and of scenes only what was reduced is shown, since they are not sharp as they are.
-RUN ends with `weights.safetensors` and `card.json`, as after `inpaint train`.
+the same from half a picture that is soft at most. Portraits are photographs that a face fills, at least half of 400
+pixels wide (decision 51 lists those it was trained on), so that lips and eyes have the size at which they will be
+restored; of smaller faces and of scenes only what was reduced is shown, since they are not sharp as they are. RUN ends
+with `weights.safetensors` and `card.json`, as after `inpaint train`.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from torch import Tensor
 from models.engine import autocast, prepare_process
 from models.glcic.enlarge import EnlargingNetwork
 from models.glcic.helper_train import CPU, HelperOptions, HelperRecipe, Splits, train
+from models.glcic.refine_train import cleaned
 from models.glcic.train import as_pixels
 from models.training import loop
 from models.training.data import Pictures, open_pictures
@@ -163,8 +164,7 @@ def _cut(chance: np.random.Generator, picture: Crop, scales: tuple[float, float]
 
 def _reduced(picture: Crop) -> Crop:
     """(CROP, CROP, 3), without the ringing that lossy compression leaves beside edges."""
-    cleaned = cv2.bilateralFilter(np.ascontiguousarray(picture), 5, 20, 1.5)
-    return np.asarray(cv2.resize(cleaned, (CROP, CROP), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(cleaned(picture), (CROP, CROP), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _lit(chance: np.random.Generator, crop: Crop) -> Floats:
@@ -173,7 +173,7 @@ def _lit(chance: np.random.Generator, crop: Crop) -> Floats:
 
 
 def _drawn(chance: np.random.Generator, picture: Floats) -> Floats:
-    """(CROP, CROP, 3) as a completion network would have drawn it at half the sides."""
+    """(CROP / 2, CROP / 2, 3): what a completion network would have drawn of a picture (CROP, CROP, 3)."""
     picture = _moved(picture, _field(chance, _WAVES) * chance.uniform(0, _WAVERING))
     if chance.random() < _TWICE:
         apart = _field(chance, _APART_OVER) * chance.uniform(*_APART)

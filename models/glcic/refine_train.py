@@ -172,7 +172,7 @@ class RefineRecipe(loop.Recipe[Batch]):
 
     def _prepared(self, chance: np.random.Generator, picture: Pixels) -> Pixels:
         subject, options = self._subject, self.options
-        picture = _cleaned(picture)
+        picture = cleaned(picture)
         if chance.random() < options.varied:
             return lit(chance, softened(chance, posed(chance, picture, subject.moves)))
         if subject.softness:
@@ -381,7 +381,7 @@ def _cut(pictures: Tensor, corners: Tensor) -> Tensor:
     return pictures.flatten(2).gather(2, index).view(*pictures.shape[:2], NEAR, NEAR)
 
 
-def _cleaned(picture: Pixels) -> Pixels:
+def cleaned(picture: Pixels) -> Pixels:
     """Without the ringing that lossy compression leaves beside edges."""
     return np.asarray(cv2.bilateralFilter(np.ascontiguousarray(picture), 5, 20, 1.5), np.uint8)
 

@@ -104,7 +104,7 @@ def test_the_network_that_ships_beats_interpolation(factor: int, blur: float) ->
     for precision in (torch.float32, torch.bfloat16):
         network.compute_in(precision)
         enlarged = enlarge(small, np.ones(small.shape[:2], bool), 1 / factor, network)
-        assert np.abs(enlarged - face).mean() < 0.95 * np.abs(cubic - face).mean()
+        assert np.abs(enlarged - face).mean() < 0.8 * np.abs(cubic - face).mean()
 
 
 def test_an_engine_for_aligned_faces_enlarges() -> None:
