@@ -10,7 +10,8 @@ features (Johnson et al. 2016) keep the network near what was there. Pictures ar
 compression left beside their edges, and faces softened: both would be learned, and show when a face is enlarged. Many
 are turned and lit as few in CelebA are (`variety.py`). Dark faces are brightened as they are in service
 (`face_view.brightening`). Batch norm stays as it is served. RUN ends with
-`weights.safetensors` and `card.json`, as after `inpaint train`. Needs the extra `evaluation`.
+`weights.safetensors` and `card.json`, as after `inpaint train`. With `--only FILE` it learns from the pictures whose
+names are the lines of FILE, as from `mouths.py`. Needs the extra `evaluation`.
 """
 
 import argparse
@@ -36,9 +37,9 @@ from models.glcic.network import CompletionNetwork, composite
 from models.glcic.train import Batch, as_images, as_pixels, course_figures, hole_mse, load_initial
 from models.glcic.variety import lit, posed, softened
 from models.training import loop, moves, processes
-from models.training.data import open_pictures
+from models.training.data import Pictures, open_pictures
 from models.training.ema import Average
-from models.training.errors import OptionsError, TrainingError
+from models.training.errors import DataError, OptionsError, TrainingError
 from models.training.holes import HoleShape, Mask, sample_hole
 from models.training.options import HoleKind, Options, parse_overrides, with_overrides
 from models.training.report import ACCURACY, grid
@@ -128,12 +129,19 @@ class RefineRecipe(loop.Recipe[Batch]):
     options: RefineOptions
 
     def __init__(
-        self, options: RefineOptions, pictures: Splits, first: Path, device: torch.device, subject: Subject = FACES
+        self,
+        options: RefineOptions,
+        pictures: Splits,
+        first: Path,
+        device: torch.device,
+        subject: Subject = FACES,
+        only: Path | None = None,
     ) -> None:
         if options.varied and subject is not FACES:
             raise OptionsError("What varied does, to turn heads, is for faces: set varied=0.")
         self.options, self.steps, self._subject = options, options.steps, subject
-        self._pictures, self._first, self._device = pictures, first, device
+        self._pictures, self._first, self._device, self._only = pictures, first, device, only
+        self._learned = np.arange(len(pictures["train"])) if only is None else _named(only, pictures["train"])
         self._features: FeatureNetwork = load_features(device)
         torch.manual_seed(options.seed)
         network = CompletionNetwork()
@@ -162,7 +170,8 @@ class RefineRecipe(loop.Recipe[Batch]):
         chance = moves.generator(self.options.seed, processes.rank(), step)
         pictures, subject = self._pictures["train"].pixels, self._subject
         pixels, holes, corners = [], [], []
-        for index in chance.integers(0, len(pictures), self.options.batch_size):
+        for place in chance.integers(0, len(self._learned), self.options.batch_size):
+            index = self._learned[place]
             picture = self._prepared(chance, moves.mirror(chance, pictures[index]))
             hole, middle = self._hole(chance)
             pixels.append(_brightened(picture, hole) if subject is FACES else picture)
@@ -326,13 +335,14 @@ class RefineRecipe(loop.Recipe[Batch]):
         """See `Recipe.about`."""
         options, pictures, subject = self.options, self._pictures["train"], self._subject
         others = 1 - options.mouths - options.eyes
+        chosen = f", {len(np.unique(self._learned))} of them, named in {self._only.name}" if self._only else ""
         varied = f"{options.varied:.0%} turned, longer or wider, moved and lit otherwise, of the others "
         return loop.About(
             family="glcic",
             name=f"glcic-{subject.name}-refined",
             title=f"GLCIC completion network, refined ({pictures.description.split(',')[0]})",
             description=subject.describes,
-            data=f"{pictures.description}, mirror images, {varied if options.varied else ''}{options.moved:.0%} moved",
+            data=f"{pictures.description}{chosen}, mirror images, {varied if options.varied else ''}{options.moved:.0%} moved",
             licence=options.licence or pictures.licence,
             recipe=(
                 f"From {self._first.stem}; holes {options.mouths:.0%} mouths, {options.eyes:.0%} eyes, {others:.0%} "
@@ -346,6 +356,18 @@ class RefineRecipe(loop.Recipe[Batch]):
             options={},
             aligned=pictures.aligned,
         )
+
+
+def _named(only: Path, pictures: Pictures) -> npt.NDArray[np.intp]:
+    """Where the pictures are that the lines of a file name, as often as it does. Raises DataError."""
+    known = {name: index for index, name in enumerate(pictures.names)}
+    try:
+        names = only.read_text().split("\n")
+        return np.array([known[name] for name in names if name], np.intp)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{only} cannot be read: {error}.") from error
+    except KeyError as error:
+        raise DataError(f"{only} names {error}, which is not among the pictures ({pictures.description}).") from error
 
 
 def _over(
@@ -407,6 +429,7 @@ def main() -> int:
     data.add_argument("--faces", type=Path, help="folder or zip of aligned faces")
     data.add_argument("--scenes", type=Path, help="folder or zip of photographs without faces")
     parser.add_argument("--first", required=True, help="a safetensors file, or a model of the catalogue")
+    parser.add_argument("--only", type=Path, help="file that names the pictures to learn from, one a line")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="an option of RefineOptions")
     parser.add_argument("--resume", action="store_true")
@@ -419,7 +442,7 @@ def main() -> int:
         first = Path(arguments.first) if Path(arguments.first).is_file() else find_weights(arguments.first, store=None)
         data_set = arguments.faces or arguments.scenes
         pictures: Splits = {name: open_pictures(data_set, size=SIDE, split=name) for name in ("train", "validation")}
-        recipe = RefineRecipe(options, pictures, first, device, subject)
+        recipe = RefineRecipe(options, pictures, first, device, subject, arguments.only)
         train(recipe, arguments.out, "models.glcic.refine_train", resume=arguments.resume, device=device)
     except (TrainingError, MissingFeaturesError) as error:
         print(f"Nothing more was refined. {error}", file=sys.stderr)
