@@ -67,16 +67,14 @@ def closed_mouths(pictures: Pictures, network: FeatureNetwork, labels: Path = LA
     for crowd in range(_CROWDS):
         those = chance.permutation(np.flatnonzero(closed & (crowds == crowd)))
         count = min(np.count_nonzero(crowds == crowd), _MOST * len(those))
-        named += [pictures.names[index] for index in np.resize(those, count)]
+        named += [pictures.names[index] for index in np.resize(those, (int(count),))]
     return named
 
 
 @torch.inference_mode()
 def _features(pictures: Pictures, network: FeatureNetwork, *, hidden: bool) -> Floats:
     """(N, C), of each mouth or of what is seen of a face without it; each feature with mean 0, all with length 1."""
-    (rows, columns), sides, grid = (
-        (_FACE, _FACE_SIDES, _FACE_GRID) if hidden else (_MOUTH, _MOUTH_SIDES, _MOUTH_GRID)
-    )
+    (rows, columns), sides, grid = (_FACE, _FACE_SIDES, _FACE_GRID) if hidden else (_MOUTH, _MOUTH_SIDES, _MOUTH_GRID)
     found = []
     for start in range(0, len(pictures), _AT_ONCE):
         pixels = np.asarray(pictures.pixels[start : start + _AT_ONCE], np.float32) / np.float32(255)

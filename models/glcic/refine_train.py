@@ -342,7 +342,10 @@ class RefineRecipe(loop.Recipe[Batch]):
             name=f"glcic-{subject.name}-refined",
             title=f"GLCIC completion network, refined ({pictures.description.split(',')[0]})",
             description=subject.describes,
-            data=f"{pictures.description}{chosen}, mirror images, {varied if options.varied else ''}{options.moved:.0%} moved",
+            data=(
+                f"{pictures.description}{chosen}, mirror images, {varied if options.varied else ''}"
+                f"{options.moved:.0%} moved"
+            ),
             licence=options.licence or pictures.licence,
             recipe=(
                 f"From {self._first.stem}; holes {options.mouths:.0%} mouths, {options.eyes:.0%} eyes, {others:.0%} "
@@ -362,12 +365,14 @@ def _named(only: Path, pictures: Pictures) -> npt.NDArray[np.intp]:
     """Where the pictures are that the lines of a file name, as often as it does. Raises DataError."""
     known = {name: index for index, name in enumerate(pictures.names)}
     try:
-        names = only.read_text().split("\n")
-        return np.array([known[name] for name in names if name], np.intp)
+        learned = [known[name] for name in only.read_text().split("\n") if name]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{only} cannot be read: {error}.") from error
     except KeyError as error:
         raise DataError(f"{only} names {error}, which is not among the pictures ({pictures.description}).") from error
+    if not learned:
+        raise DataError(f"{only} names no pictures.")
+    return np.array(learned, np.intp)
 
 
 def _over(

@@ -23,7 +23,7 @@ from models.glcic.refine_train import FACES, NEAR, SCENES, SIDE, RefineOptions, 
 from models.glcic.train import Batch
 from models.training import loop, moves
 from models.training.data import Pictures, open_pictures
-from models.training.errors import OptionsError
+from models.training.errors import DataError, OptionsError
 from tests.models.training.pictures import write_pictures
 from tests.models.training.resuming import assert_resumes_to_the_bit
 from tests.models.training.torchrun import run_in_two
@@ -97,6 +97,7 @@ def test_pictures_are_learned_as_bright_as_they_are_shown_in_service(subject: Su
     recipe.options = RefineOptions(batch_size=4, mouths=0, eyes=1, varied=0)  # small holes: all of the face counts
     recipe._subject = subject
     recipe._pictures = {"train": SimpleNamespace(pixels=np.full((1, SIDE, SIDE, 3), dark, np.uint8))}  # type: ignore[dict-item]
+    recipe._learned = np.zeros(1, np.intp)
     assert (recipe.batch(0).pixels == shown).all()
 
 
@@ -104,6 +105,7 @@ def test_faces_are_varied_and_scenes_are_not(faces: dict[str, Pictures]) -> None
     """As large a share as was asked for; to turn heads where none are is refused."""
     recipe = RefineRecipe.__new__(RefineRecipe)
     recipe._subject, recipe._pictures = FACES, faces  # type: ignore[assignment]  # keyed by any text
+    recipe._learned = np.arange(len(faces["train"]))
     still = moves.MoveRange(scale=(1.0, 1.0), shift=0.0, degrees=0.0)
     assert SCENES.options().varied == 0
     for varied in (0.0, 1.0):
@@ -195,8 +197,28 @@ def test_the_command_ends_with_weights_that_can_be_served_and_their_card(
     assert "no completion network" in capsys.readouterr().err
     assert refine("glcic-celeba", "--set=lips=1") == 1
     assert "no option lips" in capsys.readouterr().err
+    assert refine("glcic-celeba", f"--only={tmp_path}") == 1
+    assert "cannot be read" in capsys.readouterr().err
     assert refine("glcic-celeba", "--set=mouths=0.9") == 1
     assert "add up to 1 at most" in capsys.readouterr().err
+
+
+def test_only_pictures_that_a_file_names_are_learned_from(faces: dict[str, Pictures], tmp_path: Path) -> None:
+    """As often as it names them; what cannot be read, is not among the pictures or names none is said."""
+    only, names = tmp_path / "only.txt", faces["train"].names
+    only.write_text(f"{names[2]}\n{names[0]}\n{names[2]}\n")
+    assert refine_train._named(only, faces["train"]).tolist() == [2, 0, 2]
+    recipe = RefineRecipe.__new__(RefineRecipe)
+    recipe._subject, recipe._pictures = SCENES, faces  # type: ignore[assignment]  # keyed by any text
+    recipe.options = SCENES.options().model_copy(update={"batch_size": 8, "moved": 0})
+    recipe._learned = np.array([2, 2])
+    assert len(np.unique(recipe.batch(0).pixels.numpy(), axis=0)) <= 2  # it and its mirror image
+    for content, said in (("nobody.png\n", "nobody.png"), ("\n", "names no pictures")):
+        only.write_text(content)
+        with pytest.raises(DataError, match=said):
+            refine_train._named(only, faces["train"])
+    with pytest.raises(DataError, match="cannot be read"):
+        refine_train._named(tmp_path, faces["train"])
 
 
 def _copy(network: torch.nn.Module) -> dict[str, Tensor]:
