@@ -37,13 +37,9 @@ def worker_settings(redis_url: str, tmp_path: Path) -> WorkerSettings:
     return WorkerSettings(redis_url=redis_url, data_dir=tmp_path, queue_limit=4, max_pixels=1_000_000)
 
 
-STAND_IN = "glcic-celeba"
-"""For a model of scenes, as long as none ships."""
-
-
 @pytest.fixture
 def settings() -> ApiSettings:
-    return ApiSettings(max_upload_bytes=1 << 20, upload_idle_seconds=0.5, scenes_model=STAND_IN)
+    return ApiSettings(max_upload_bytes=1 << 20, upload_idle_seconds=0.5)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from tests.app.conftest import COMPLETED, STAND_IN, FakeWorker, picture_bytes, until
+from tests.app.conftest import COMPLETED, FakeWorker, picture_bytes, until
 from worker.contracts import Failure, InpaintRequest
 from worker.ledger import Ledger, Room
 from worker.settings import WorkerSettings
@@ -98,7 +98,7 @@ async def test_a_model_that_is_named_does_all_and_none_named_means_two(
         assert isinstance(request, InpaintRequest)
         return [reference.partition("@")[0] for reference in (request.model, request.elsewhere) if reference]
 
-    assert await models_of({}) == ["glcic-celeba", STAND_IN]
+    assert await models_of({}) == ["glcic-celeba", "glcic-scenes"]
     assert await models_of({"model": "glcic-celeba"}) == ["glcic-celeba"]
 
 
