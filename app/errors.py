@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.headers import HEADERS
 from app.sentences import name_of, sentence, shown
@@ -170,6 +171,18 @@ def _unreadable(detail: str) -> str:
     return _UNREADABLE.get(detail, detail if detail.endswith(".") else f"{detail}.")
 
 
+def _taken(request: Request) -> list[str]:
+    """The methods that a path takes, of all its routes: the router tells those of the first (RFC 9110, 10.2.1)."""
+
+    def takes(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    methods = [method for method in ("GET", "POST", "PUT", "PATCH", "DELETE") if takes(method)]
+    methods = methods or ["GET"]  # of the page's files, which are served by no route
+    return ["GET", "HEAD", *methods[1:]] if "GET" in methods else methods  # see head.py
+
+
 def install(app: FastAPI) -> None:
     """Make `app` answer every failure as a problem."""
 
@@ -272,16 +285,17 @@ def install(app: FastAPI) -> None:
         if isinstance(error.__cause__, OSError):  # FastAPI takes an upload that could not be spooled for a broken one
             log.error("An upload could not be held: %s", error.__cause__)
             return problem_response(not_stored())
-        title = http.HTTPStatus(error.status_code).phrase
+        title, headers = http.HTTPStatus(error.status_code).phrase, error.headers
         kind = title.lower().replace(" ", "-")
         detail = error.detail
         if error.status_code == 404 and detail == title:
             detail = f"There is nothing at {shown(request.url.path)}. /docs lists what there is."
         elif error.status_code == 405 and detail == title:
             detail = f"{shown(request.url.path)} does not take {request.method}. /docs lists what it takes."
+            headers = {**(headers or {}), "Allow": ", ".join(_taken(request))}
         elif error.status_code == 400 and isinstance(detail, str):
             detail = _unreadable(detail) + _form_hint(request)
-        return problem_response(ProblemError(error.status_code, kind, title, detail, error.headers))
+        return problem_response(ProblemError(error.status_code, kind, title, detail, headers))
 
     @app.exception_handler(Exception)
     async def internal(request: Request, error: Exception) -> JSONResponse:

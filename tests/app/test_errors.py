@@ -183,9 +183,10 @@ async def test_a_broken_form_is_a_problem(client: httpx.AsyncClient, body: bytes
 async def test_unknown_places_and_methods_are_problems(client: httpx.AsyncClient) -> None:
     """404 and 405 as every other failure."""
     assert "/docs" in check_problem(await client.get("/nowhere"), 404, "not-found")
-    answer = await client.delete("/inpaint")
-    check_problem(answer, 405, "method-not-allowed")
-    assert answer.headers["allow"]
+    for path, takes in (("/inpaint", "POST"), ("/training-runs", "GET, HEAD, POST"), ("/", "GET, HEAD")):
+        answer = await client.delete(path)
+        check_problem(answer, 405, "method-not-allowed")
+        assert answer.headers["allow"] == takes
 
 
 async def test_without_a_broker_it_is_503(
