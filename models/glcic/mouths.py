@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from models.catalog import write_atomically
 from models.engine import prepare_process
 from models.features import FeatureNetwork, MissingFeaturesError, load_features
 from models.training.data import Pictures, open_pictures
@@ -48,9 +49,9 @@ Floats = npt.NDArray[np.float32]
 def closed_mouths(pictures: Pictures, network: FeatureNetwork, labels: Path = LABELS) -> list[str]:
     """Names of faces with closed mouths; a name may come more than once, and as many faces are named of each crowd as
     it holds, or `_MOST` times those with closed mouths. Raises DataError where `labels` is about other faces."""
-    known = {name: index for index, name in enumerate(pictures.names)}
+    known = {Path(name).stem: index for index, name in enumerate(pictures.names)}  # in any folder and format
     with labels.open(newline="") as file:
-        told = [(known[row["name"]], row["mouth"] == "open") for row in csv.DictReader(file) if row["name"] in known]
+        told = [(known[row["face"]], row["mouth"] == "open") for row in csv.DictReader(file) if row["face"] in known]
     if len({is_open for _, is_open in told}) < 2:
         raise DataError(f"{labels} tells of no faces with open and closed mouths in {pictures.description}.")
     indices = [index for index, _ in told]
@@ -109,12 +110,13 @@ def main() -> int:
     arguments = parser.parse_args()
     prepare_process()
     try:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)  # now: the rest takes minutes
         pictures = open_pictures(arguments.faces, size=SIDE)
         names = closed_mouths(pictures, load_features(torch.device("cpu")))
-    except (TrainingError, MissingFeaturesError) as error:
-        print(f"No mouths were looked at. {error}", file=sys.stderr)
+        write_atomically(arguments.out, "".join(f"{name}\n" for name in names).encode())
+    except (TrainingError, MissingFeaturesError, OSError) as error:
+        print(f"No mouths were named. {error}", file=sys.stderr)
         return 1
-    arguments.out.write_text("".join(f"{name}\n" for name in names))
     print(f"{len(set(names))} of {len(pictures)} faces have a closed mouth; with repeats {len(names)} are named.")
     return 0
 

@@ -36,7 +36,7 @@ def faces() -> Pictures:
         pixels[number, 60:90, 30:130, 0] = 200 if laughs else 100
         pixels[number, 98:142, 49:111, 0] = 220 if _is_open(number) else 80
         pixels[number] += random.integers(0, 8, (SIDE, SIDE, 3), np.uint8)
-    names = tuple(f"{number:03}.png" for number in range(COUNT))
+    names = tuple(f"img_align_celeba/{number:03}.jpg" for number in range(COUNT))
     return Pictures(pixels, names, (), (0.4, 0.4, 0.4), "faces", "", aligned=True)
 
 
@@ -48,8 +48,8 @@ def _is_open(number: int) -> bool:
 def labels(tmp_path: Path) -> Path:
     """Of some of them, and of one that is not among them."""
     file = tmp_path / "labels.csv"
-    told = [f"{number:03}.png,{'open' if _is_open(number) else 'closed'}" for number in range(0, COUNT, 7)]
-    file.write_text("\n".join(["name,mouth", *told, "nobody.png,open"]) + "\n")
+    told = [f"{number:03},{'open' if _is_open(number) else 'closed'}" for number in range(0, COUNT, 7)]
+    file.write_text("\n".join(["face,mouth", *told, "nobody,open"]) + "\n")
     return file
 
 
@@ -59,7 +59,7 @@ def test_closed_mouths_are_named_and_those_of_laughing_faces_oftener(
     """No open mouth is named; of a crowd in which few are closed each comes as often as makes up for the open ones."""
     monkeypatch.setattr(mouths, "_CLOSED", sum(not _is_open(number) for number in range(COUNT)) / COUNT)
     named = Counter(closed_mouths(faces, Averages(), labels))  # type: ignore[arg-type]
-    numbers = {int(name[:3]): count for name, count in named.items()}
+    numbers = {int(Path(name).stem): count for name, count in named.items()}
     assert not any(_is_open(number) for number in numbers)
     laughing = [count for number, count in numbers.items() if number >= COUNT - LAUGHING]
     others = [count for number, count in numbers.items() if number < COUNT - LAUGHING]
@@ -70,7 +70,7 @@ def test_closed_mouths_are_named_and_those_of_laughing_faces_oftener(
 
 def test_labels_of_other_faces_are_refused(faces: Pictures, labels: Path) -> None:
     """Rather than to guess."""
-    labels.write_text("name,mouth\nnobody.png,open\n000.png,open\n")
+    labels.write_text("face,mouth\nnobody,open\n000,open\n")
     with pytest.raises(DataError, match="tells of no faces with open and closed mouths"):
         closed_mouths(faces, Averages(), labels)  # type: ignore[arg-type]
 
@@ -80,6 +80,7 @@ def test_the_labels_that_come_with_the_package_tell_of_both() -> None:
     lines = mouths.LABELS.read_text().splitlines()[1:]
     names, told = zip(*(line.split(",") for line in lines), strict=True)
     assert len(set(names)) == len(lines) >= 400
+    assert all(name.isdigit() and len(name) == 6 for name in names)  # whatever the copy's folder and format
     assert set(told) == {"open", "closed"}
 
 
@@ -92,6 +93,11 @@ def test_the_command_says_what_it_lacks(
     monkeypatch.setattr(sys, "argv", ["mouths", "--faces", str(tmp_path / "faces"), "--out", str(tmp_path / "out.txt")])
     assert mouths.main() == 1
     assert "tells of no faces" in capsys.readouterr().err
+
+    monkeypatch.setattr(sys, "argv", [*sys.argv[:-1], str(Path(__file__) / "out.txt")])
+    assert mouths.main() == 1
+    assert "No mouths were named." in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", [*sys.argv[:-1], str(tmp_path / "out.txt")])
 
     def absent(_: torch.device) -> None:
         raise MissingFeaturesError("pip install 'inpaint-service[evaluation]'")
