@@ -11,7 +11,7 @@ compression left beside their edges, and faces softened: both would be learned, 
 are turned and lit as few in CelebA are (`variety.py`). Dark faces are brightened as they are in service
 (`face_view.brightening`). Batch norm stays as it is served. RUN ends with
 `weights.safetensors` and `card.json`, as after `inpaint train`. With `--only FILE` it learns from the pictures whose
-names are the lines of FILE, as from `mouths.py`. Needs the extra `evaluation`.
+names are the lines of FILE. Needs the extra `evaluation`.
 """
 
 import argparse
