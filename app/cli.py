@@ -5,6 +5,7 @@ DATA_DIR, ...), listed in app/settings.py and worker/settings.py. Exit status:
 0 all went well, 1 something failed, 2 the command line cannot be used.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +15,9 @@ from app.keys import Scope
 from models.catalog import Family
 from models.threads import wait_briefly
 from worker.contracts import Blend, ImageFormat, Strategy
+from worker.settings import SettingsError
 
-main = typer.Typer(
+commands = typer.Typer(
     name="inpaint",
     help="Image completion (GLCIC) and GAN samples: a web service, and the same on the command line.",
     no_args_is_help=True,
@@ -28,12 +30,12 @@ Device = Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `cuda:1`.")]
 LogLevel = Annotated[str | None, typer.Option(help="`debug`, `info`, `warning`, `error`. [env: LOG_LEVEL, else info]")]
 
 
-@main.callback()
+@commands.callback()
 def _prepare() -> None:
     wait_briefly()
 
 
-@main.command()
+@commands.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen at. [env: HOST, else 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="[env: PORT, else 8000]")] = None,
@@ -45,7 +47,7 @@ def serve(
     raise typer.Exit(serve(host=host, port=port, data_dir=data_dir))
 
 
-@main.command()
+@commands.command()
 def api() -> None:
     """Start the API and the page alone, at HOST and PORT; broker and workers run elsewhere (REDIS_URL)."""
     from app.commands.api import api
@@ -53,7 +55,7 @@ def api() -> None:
     raise typer.Exit(api())
 
 
-@main.command()
+@commands.command()
 def key(
     name: Annotated[str, typer.Argument(help="Of its owner: keys of one name see the same jobs.")],
     scope: Annotated[
@@ -67,7 +69,7 @@ def key(
     raise typer.Exit(key(name, scope or [Scope.USE], file))
 
 
-@main.command()
+@commands.command()
 def worker(
     queue: Annotated[str, typer.Argument(help="`inference` or `training`.")] = "inference",
     name: Annotated[str | None, typer.Option(help="Of this worker; the same when it is started again.")] = None,
@@ -80,7 +82,7 @@ def worker(
     worker(queue, name=name, check=check, log_level=log_level)
 
 
-@main.command()
+@commands.command()
 def run(
     images: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="File for one picture, folder for several.")],
@@ -117,7 +119,7 @@ def run(
     )
 
 
-@main.command()
+@commands.command()
 def sample(
     model: Annotated[str, typer.Argument(help="`dcgan` or `vanilla-gan`, or a model's name.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG or WebP for a grid, ZIP for single pictures.")],
@@ -133,7 +135,7 @@ def sample(
     raise typer.Exit(sample(model, output, n=n, seed=seed, columns=columns, interpolate=interpolate, device=device))
 
 
-@main.command()
+@commands.command()
 def train(
     family: Annotated[Family, typer.Argument(help="Whose paper.")],
     data: Annotated[Path, typer.Option(help="Folder or zip of pictures, CelebA as it comes, or MNIST's idx files.")],
@@ -151,7 +153,7 @@ def train(
     raise typer.Exit(train(family, data, out, preset=preset, assignments=set_ or [], resume=resume, init=init))
 
 
-@main.command()
+@commands.command()
 def evaluate(
     family: Annotated[Family, typer.Argument(help="Whose paper.")],
     data: Annotated[Path, typer.Option(help="Held-out pictures: folder, zip, or MNIST's idx files.")],
@@ -166,7 +168,7 @@ def evaluate(
     raise typer.Exit(evaluate(family, data, out, model=model, limit=limit, device=device))
 
 
-@main.command()
+@commands.command()
 def bench(
     names: Annotated[list[str] | None, typer.Argument(help="Which benchmarks. [default: all]")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="JSON file for the figures.")] = None,
@@ -175,6 +177,15 @@ def bench(
     from app.commands.bench import bench
 
     raise typer.Exit(bench(names or [], out))
+
+
+def main() -> None:
+    """The program. A variable that cannot be used ends every command with a sentence."""
+    try:
+        commands()
+    except SettingsError as error:
+        typer.echo(error, err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -6,19 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
 from app.keys import Key, Keyring, read_entries
+from worker.settings import Settings
 
 STATIC_DIR = Path(__file__).parent / "static"
 
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _RATE = re.compile(rf"(?P<calls>[1-9][0-9]{{0,6}})/(?P<unit>{'|'.join(_UNITS)})")
-
-
-class SettingsError(RuntimeError):
-    """A variable cannot be used; the message is for the operator."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +34,8 @@ class Rate:
         return cls(int(match["calls"]), _UNITS[match["unit"]])
 
 
-class ApiSettings(BaseSettings):
+class ApiSettings(Settings):
     """Of the API process alone."""
-
-    model_config = SettingsConfigDict(env_file=None, extra="ignore", frozen=True, hide_input_in_errors=True)
 
     host: str = Field(default="127.0.0.1", description="Address to listen at.")
     port: int = Field(default=8000, ge=0, le=65535)
@@ -121,14 +116,3 @@ class ApiSettings(BaseSettings):
     def keyring(self) -> Keyring:
         """All keys that are known."""
         return Keyring((*self.api_keys, *self.api_keys_file))
-
-    @classmethod
-    def read(cls) -> Self:
-        """From the environment. Raises SettingsError, which says which variable is wrong, and does not repeat it."""
-        try:
-            return cls()
-        except ValidationError as error:
-            wrong = (
-                f"{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()
-            )
-            raise SettingsError("\n".join(wrong)) from None

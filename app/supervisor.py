@@ -130,8 +130,12 @@ def listen(host: str, port: int) -> socket.socket:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Holds `folder` for this process alone; the kernel lets go of it however the process ends. Raises TakenError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "serve.lock").open("w") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "serve.lock").open("w")
+    except OSError as error:
+        raise TakenError(f"{folder} cannot be written to ({error.strerror}). Choose another DATA_DIR.") from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

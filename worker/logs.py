@@ -14,8 +14,10 @@ from typing import Any, Final, Literal
 
 import structlog
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from worker.settings import Settings
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -32,10 +34,10 @@ _NOISE: Final = (  # that a job was taken and done is told by the worker itself,
 )
 
 
-class LogSettings(BaseSettings):
-    """How to log: environment variables."""
+class LogSettings(Settings):
+    """How to log."""
 
-    model_config = SettingsConfigDict(env_file=None, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_ignore_empty=True)
 
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="`auto`: for people on a terminal, else JSON."
@@ -50,7 +52,7 @@ class LogSettings(BaseSettings):
 
 def configure_logs(process: str, settings: LogSettings | None = None) -> None:
     """Have this process log so, from now on, under the name `process` (`api`, `inference`, `training`)."""
-    settings = settings or LogSettings()
+    settings = settings or LogSettings.read()
     json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -1,20 +1,43 @@
 """What an operator can set for the broker, the storage, the ledger and the workers: environment variables."""
 
+import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Self
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _SECRETS: Final = Path("/run/secrets")
 """Where containers find what should not stand in their environment: a file of the variable's name, `redis_url`."""
 
 
-class WorkerSettings(BaseSettings):
+class SettingsError(RuntimeError):
+    """A variable cannot be used; the message is for the operator."""
+
+
+class Settings(BaseSettings):
+    """Of a part of the program: environment variables."""
+
+    model_config = SettingsConfigDict(env_file=None, extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def read(cls) -> Self:
+        """From the environment. Raises SettingsError, which says which variable is wrong, and does not repeat it."""
+        try:
+            return cls()
+        except ValidationError as error:
+            wrong = (
+                f"{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()
+            )
+            raise SettingsError("\n".join(wrong)) from None
+
+
+class WorkerSettings(Settings):
     """Shared by the API and the workers, so that both see the same broker, storage and limits."""
 
     model_config = SettingsConfigDict(
-        env_file=None, extra="ignore", frozen=True, secrets_dir=_SECRETS if _SECRETS.is_dir() else None
+        env_ignore_empty=True,  # Compose passes an empty line of .env as a value
+        secrets_dir=_SECRETS if _SECRETS.is_dir() else None,
     )
 
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Broker and ledger.")
@@ -34,13 +57,28 @@ class WorkerSettings(BaseSettings):
     max_pixels: int = Field(default=25_000_000, ge=1, description="Largest picture accepted, width x height.")
     queue_limit: int = Field(default=256, ge=1, description="Waiting jobs per queue before the API answers 429.")
     batch_limit: int = Field(default=16, ge=1, description="Most waiting jobs that a worker takes in one go.")
-    datasets: dict[str, Path] = Field(
+    datasets: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict, description='What can be trained on, as JSON: `{"celeba": "/data/celeba"}`.'
     )
     training_processes: int = Field(default=1, ge=1, description="Processes of a training run, one for each GPU.")
     lease_seconds: float = Field(default=15.0, gt=0, description="A lease that is not renewed for this long is lost.")
     max_attempts: int = Field(default=5, ge=1, description="Leases lost before a job is failed as `worker-lost`.")
     result_ttl_seconds: float = Field(default=24 * 3600, gt=0, description="How long an ended job and its result stay.")
+
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def _read_datasets(cls, value: Any) -> Any:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError('It must be JSON, such as {"celeba": "/data/celeba"}.') from None
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_scheme(cls, value: str) -> str:
+        if value.partition("://")[0] not in ("redis", "rediss", "unix"):
+            raise ValueError("It must begin with redis://, rediss:// or unix://.")
+        return value
 
     @field_validator("storage_url")
     @classmethod

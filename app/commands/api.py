@@ -13,9 +13,10 @@ import uvicorn
 from app.exposure import ExposureError, check_exposure
 from app.main import create_app
 from app.server import KEPT_SECONDS, Server
-from app.settings import ApiSettings, SettingsError
+from app.settings import ApiSettings
 from app.supervisor import TakenError, listen
 from worker.logs import configure_logs
+from worker.settings import SettingsError, WorkerSettings
 
 _FINISH_SECONDS = 10
 
@@ -23,7 +24,7 @@ _FINISH_SECONDS = 10
 def api() -> int:
     """Serve at HOST and PORT until SIGTERM; the exit status: 1, after a sentence, when it may not or cannot."""
     try:
-        settings = ApiSettings.read()
+        settings, _ = ApiSettings.read(), WorkerSettings.read()
         check_exposure(settings)
         with listen(settings.host, settings.port) as listener:
             serve_on(listener, settings)

@@ -31,7 +31,7 @@ def evaluate(
     family: `glcic`, `dcgan` or `vanilla-gan`. limit: pictures to measure on (samples, for the vanilla GAN).
     out: folder for `MODEL.json`, `.md` and `.png`.
     """
-    api, settings = ApiSettings(), WorkerSettings()
+    api, settings = ApiSettings.read(), WorkerSettings.read()
     families = {"glcic": api.inpaint_model, "dcgan": api.dcgan_model, "vanilla-gan": api.vanilla_gan_model}
     try:
         catalog = Catalog(store=settings.weights_dir)

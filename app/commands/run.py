@@ -77,7 +77,7 @@ def run(
     into the folder `output`. A picture that fails has its line on standard
     error, and the others go on: status 1. Status 2: nothing was begun.
     """
-    settings, api = WorkerSettings(), ApiSettings()
+    settings, api = WorkerSettings.read(), ApiSettings.read()
     catalog = Catalog(store=settings.weights_dir)
     try:
         holes = [_read_box(text) for text in boxes]

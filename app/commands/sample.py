@@ -31,7 +31,7 @@ def sample(
     `output` says what is written: `.png` and `.webp` a grid, `.zip` single
     pictures, `.json` as the service answers.
     """
-    api, settings = ApiSettings(), WorkerSettings()
+    api, settings = ApiSettings.read(), WorkerSettings.read()
     sheet_format = output.suffix.lower().removeprefix(".")
     if sheet_format not in list(SheetFormat):
         return _fail(f"{output} should end in one of {', '.join('.' + kind for kind in SheetFormat)}.")

@@ -20,6 +20,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -28,10 +29,12 @@ from zlib import crc32
 from rich.console import Console
 
 from app.exposure import ExposureError, check_exposure
-from app.settings import ApiSettings, SettingsError
+from app.settings import ApiSettings
 from app.supervisor import Child, TakenError, listen, locked, spawn, stop
 from worker.broker import Broker, BrokerError
 from worker.contracts import INFERENCE_QUEUE, TRAINING_QUEUE
+from worker.logs import LogSettings
+from worker.settings import SettingsError, WorkerSettings
 
 _LOOK_SECONDS: Final = 0.1
 _STOP_SECONDS: Final = 40.0
@@ -56,6 +59,8 @@ def serve(host: str | None = None, port: int | None = None, data_dir: Path | Non
     folder = Path(os.environ.get("DATA_DIR", ".data")).resolve()
     try:
         settings = ApiSettings.read()
+        for others in (WorkerSettings, LogSettings):  # a child that cannot use them would be started again for ever
+            others.read()
         check_exposure(settings)
         with listen(settings.host, settings.port) as listener, locked(folder), _stop_signals() as stops:
             _supervise(listener, folder, stops, started)
@@ -179,14 +184,15 @@ def _url(listener: socket.socket) -> str:
 
 def _get_json(url: str) -> dict[str, Any] | None:
     """What `url` answers, with whatever status; None when it does not answer."""
+    here = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach this machine's loopback
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:  # nosec B310
-            content = answer.read()
-    except urllib.error.HTTPError as error:
-        content = error.read()
-    except OSError:
+        try:
+            content = here.open(url, timeout=1).read()
+        except urllib.error.HTTPError as error:
+            content = error.read()
+        parsed: dict[str, Any] = json.loads(content)
+    except (OSError, ValueError, HTTPException):
         return None
-    parsed: dict[str, Any] = json.loads(content)
     return parsed
 
 

@@ -32,5 +32,5 @@ def train(
     except OptionsError as error:
         print(f"inpaint train: {error}", file=sys.stderr)
         return FAILED
-    store = WorkerSettings().weights_dir
+    store = WorkerSettings.read().weights_dir
     return start(family, data, out, preset=preset, overrides=overrides, resume=resume, init=file, store=store)

@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 import warnings
+from uuid import uuid4
 
 from celery.platforms import SecurityWarning
 
@@ -12,7 +13,7 @@ from worker.connection import OUTAGES, connect
 from worker.ledger import Ledger
 from worker.logs import configure_logs
 from worker.settings import WorkerSettings
-from worker.tasks import NODE_VARIABLE
+from worker.tasks import NODE_VARIABLE, START_VARIABLE
 from worker.watch import install
 
 
@@ -25,19 +26,20 @@ def worker(queue: str, name: str | None = None, check: bool = False, log_level: 
     """
     if queue not in TASKS:
         raise SystemExit(f"There is no queue '{queue}'. Queues: {', '.join(TASKS)}.")
-    settings = WorkerSettings()
+    settings = WorkerSettings.read()
     if check:
         _check(settings, name or _host_name(queue))
         return
     node = name or f"{_host_name(queue)}-{os.getpid()}"
-    os.environ[NODE_VARIABLE], os.environ[QUEUE_VARIABLE] = node, queue
+    start = uuid4().hex[:8]
+    os.environ |= {NODE_VARIABLE: node, START_VARIABLE: start, QUEUE_VARIABLE: queue}
     if log_level is not None:
         os.environ["LOG_LEVEL"] = log_level  # for the processes that run the jobs, too
     configure_logs(queue)
     # Celery warns root because a message could carry code; ours are JSON, and an id alone.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     celery = make_celery(settings)
-    install(celery, node, queue, settings)
+    install(celery, node, start, queue, settings)
     celery.worker_main(
         [
             "--quiet",

@@ -8,8 +8,8 @@ import pytest
 from app import docs
 from app.headers import HEADERS
 from app.main import create_app
-from app.settings import STATIC_DIR, ApiSettings, SettingsError
-from worker.settings import WorkerSettings
+from app.settings import STATIC_DIR, ApiSettings
+from worker.settings import SettingsError, WorkerSettings
 
 pytestmark = pytest.mark.anyio
 ORIGIN = "https://paint.example"

@@ -1,17 +1,23 @@
 """The service around the calls: health, metrics, models, docs, page, settings, what an import costs."""
 
+import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.commands.serve import _get_json
 from app.exposure import ExposureError, check_exposure
 from app.settings import ApiSettings
 from tests.app.conftest import FakeWorker, until
 from worker.ledger import Ledger, Room, WorkerInfo
+from worker.settings import WorkerSettings
 
 pytestmark = pytest.mark.anyio
 Form = dict[str, tuple[str, bytes, str]]
@@ -141,3 +147,57 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("API_KEYS", "one, two")
     settings = ApiSettings()
     assert (settings.root_path, len(settings.keyring)) == ("/paint", 2)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("LEASE_SECONDS", "abc", "LEASE_SECONDS: Input should be a valid number"),
+        ("DATASETS", "celeba=/x", 'DATASETS: It must be JSON, such as {"celeba"'),
+        ("REDIS_URL", "valkey://host", "REDIS_URL: It must begin with redis://"),
+        ("STORAGE_URL", "gs://bucket", "STORAGE_URL: "),
+        ("LOG_LEVEL", "verbose", "LOG_LEVEL: Input should be 'debug'"),
+        ("DATA_DIR", "/dev/null/data", "/dev/null/data cannot be written to"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_said_once(variable: str, value: str, says: str, tmp_path: Path) -> None:
+    """In a sentence, before anything starts: a worker that cannot read it would be started again for ever."""
+    environment = {**os.environ, "DATA_DIR": str(tmp_path), "PORT": "0", variable: value}
+    ended = subprocess.run(
+        [sys.executable, "-c", "from app.cli import main; main()", "serve"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(says), ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose passes an empty line of `.env` on."""
+    monkeypatch.setenv("STORAGE_QUOTA_BYTES", "")
+    monkeypatch.setenv("LEASE_SECONDS", "")
+    settings = WorkerSettings.read()
+    assert (settings.storage_quota_bytes, settings.lease_seconds) == (None, 15)
+
+
+def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`inpaint serve` looks whether its own API is ready; what is no JSON counts as no answer."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"status": "ready"}' if self.path == "/readyz" else b"<html>")
+
+        def log_message(self, *_: object) -> None: ...
+
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert _get_json(f"{url}/readyz") == {"status": "ready"}
+        assert _get_json(f"{url}/") is None
+        server.shutdown()
