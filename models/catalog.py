@@ -31,7 +31,7 @@ class UnknownModelError(LookupError):
 class Card(BaseModel):
     """What a reader should know about one file of weights before using it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="ignore")  # a newer version of this program may tell more
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Model name, e.g. `glcic-celeba`.")
     family: Kind = Field(description="The network these weights belong to.")

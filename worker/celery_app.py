@@ -11,6 +11,7 @@ from typing import Any, Final
 from celery import Celery
 from celery.signals import setup_logging
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from worker.connection import SOCKET_OPTIONS, celery_url
 from worker.contracts import INFERENCE_QUEUE, RUN_INFERENCE, RUN_TRAINING, TRAINING_QUEUE, Job
@@ -77,7 +78,7 @@ def _log_as_all_else(**_: Any) -> None:
 
 setup_logging.connect(_log_as_all_else)
 
-celery_app = make_celery(WorkerSettings())
+celery_app = make_celery(WorkerSettings.read())
 """The application of this process, from its environment."""
 
 
@@ -94,5 +95,5 @@ def publish_id(job_id: str, queue: str, celery: Celery = celery_app) -> None:
     """`publish`, where the job's record is not at hand."""
     try:
         celery.send_task(TASKS[queue], args=[job_id], queue=queue, ignore_result=True, retry_policy=_AT_ONCE)
-    except OperationalError as error:
+    except (OperationalError, RedisError) as error:
         _log.warning("Job %s has no message yet, the next sweep sends it: %s", job_id, error)

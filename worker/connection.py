@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import redis
 from redis.backoff import EqualJitterBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
+from redis.exceptions import BusyLoadingError, ConnectionError, ResponseError, TimeoutError
 from redis.retry import Retry
 
 SOCKET_OPTIONS: dict[str, Any] = {
@@ -15,20 +15,26 @@ SOCKET_OPTIONS: dict[str, Any] = {
 }
 """A broker that hangs is noticed in seconds, by the ledger's client and by Celery's."""
 
-OUTAGES = (ConnectionError, TimeoutError, BusyLoadingError)
-"""What a client raises while the broker is away, or is back but still reads its file."""
+_GONE = (ConnectionError, BusyLoadingError)
+_AWAY = (*_GONE, TimeoutError)
+
+OUTAGES = (*_AWAY, ResponseError)
+"""What a client raises while the broker is away, is back but still reads its file, or refuses what it is asked: its
+memory or its disk is full, or it has become a replica."""
 
 
 def connect(redis_url: str, patience_seconds: float = 5) -> redis.Redis:
     """A client that outlives a broker restart: each call is tried again for about `patience_seconds`.
 
-    Answers are str. Raises one of OUTAGES from the call that ran out of patience.
+    Answers are str. Raises one of OUTAGES from the call that ran out of patience: from a broker that hangs, after the
+    first wait, where that is longer.
     """
     # The waits double up to `cap` within five tries, and are jittered to 3/4 of that on average.
     cap = 0.5
-    retry = Retry(EqualJitterBackoff(base=cap / 32, cap=cap), retries=round(patience_seconds / (cap * 0.75)) + 4)
+    again = _AWAY if patience_seconds > SOCKET_OPTIONS["socket_timeout"] else _GONE
+    retry = Retry(EqualJitterBackoff(base=cap / 32, cap=cap), round(patience_seconds / (cap * 0.75)) + 4, again)
     client: redis.Redis = redis.Redis.from_url(
-        redis_url, decode_responses=True, retry=retry, retry_on_error=list(OUTAGES), **SOCKET_OPTIONS
+        redis_url, decode_responses=True, retry=retry, retry_on_error=list(again), **SOCKET_OPTIONS
     )
     return client
 

@@ -24,9 +24,10 @@ RUN_TRAINING = "worker.run_training"
 
 
 class Contract(BaseModel):
-    """Base of all that crosses the queue: closed and unchangeable."""
+    """Base of all that crosses the queue: unchangeable. Fields that another version of this program added are passed
+    over, so that both work while one replaces the other."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Strategy(StrEnum):

@@ -29,7 +29,7 @@ from worker.images import MEDIA_TYPES, ImageError, Picture, unpack, with_complet
 from worker.logs import bound
 from worker.networks import Networks
 from worker.storage import MissingObjectError, Storage, StorageUnavailableError
-from worker.work import Work, trace_id
+from worker.work import DeviceFailedError, Work, trace_id
 
 NPY: Final = "application/x-npy"
 """Media type of stored samples: an array (n, H, W, C) uint8 as numpy writes it."""
@@ -280,18 +280,21 @@ class Sampling:
 
 @contextmanager
 def settling_failures(work: Work) -> Iterator[None]:
-    """What is raised inside ends this job, and nothing else; the time limit, or a broker or storage that is away, ends
-    the task."""
+    """What is raised inside ends this job, and nothing else; the time limit, or a broker, storage or device that is
+    away, ends the task."""
     try:
         yield
-    except (SoftTimeLimitExceeded, StorageUnavailableError, *OUTAGES):
+    except (SoftTimeLimitExceeded, StorageUnavailableError, DeviceFailedError, *OUTAGES):
         raise
     except Exception as error:
         settle_failure(work, error)
 
 
 def settle_failure(work: Work, error: Exception) -> None:
-    """End the job as `error` says: cancelled, or failed."""
+    """End the job as `error` says: cancelled, or failed. Raises DeviceFailedError: after an error of CUDA's own a
+    process gets no other answer from the device."""
+    if isinstance(error, torch.AcceleratorError):
+        raise DeviceFailedError(str(error)) from error
     if isinstance(error, Cancelled):
         work.acknowledge_cancel()
     else:

@@ -68,6 +68,8 @@ class Heartbeat:
                 if not away:
                     _log.warning("The broker is away: %s", error)
                 away = True
+            except Exception:  # a worker without a heartbeat is taken for dead while it works
+                _log.exception("The heartbeat failed, and goes on")
             self._stopped.wait(self._interval)
 
     def _renew(self) -> None:

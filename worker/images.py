@@ -8,6 +8,7 @@ costs more than completing it. worker/codecs writes the result.
 """
 
 import io
+import re
 import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,8 @@ _MODES: dict[int, Mode] = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _LONGEST_SIDE = {ImageFormat.JPEG: 65_500, ImageFormat.WEBP: 16_383}
 _THRESHOLD = 128
 _SMALL_UPLOAD = 256 << 10  # bytes
+_MOST_SCANS = 64  # of a JPEG; an encoder writes about ten, and each costs as much as a picture, however little it says
+_MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -274,6 +277,8 @@ def _decode(data: bytes, max_pixels: int, what: str) -> Picture:
             raise NotAnImageError(f"The {what} has several frames or pages. Send one of them on its own.")
         # No profile for a mask: 50 % grey is 128 in the file, whatever it looks like on a screen.
         profile = image.info.get("icc_profile") if what == "image" and image.mode != "LAB" else None
+        if image.format in ("JPEG", "MPO") and _scans(data) > _MOST_SCANS:
+            raise DamagedImageError(f"The {what} is a JPEG of more than {_MOST_SCANS} scans. Save it anew.")
         pixels = _photograph(image, data, profile)
         if pixels is None:
             image.load()
@@ -306,6 +311,18 @@ def _photograph(image: Image.Image, data: bytes, profile: bytes | None) -> np.nd
         return None
 
 
+def _scans(data: bytes) -> int:
+    """How often the first picture in a JPEG is gone over."""
+    at, scans = 0, 0
+    while (marker := _MARKER.search(data, at)) and marker[1] != b"\xd9":  # its end
+        at = marker.end()
+        if marker[1] == b"\xda":
+            scans += 1
+        if not (marker[1] == b"\x01" or b"\xd0" <= marker[1] <= b"\xd8"):  # those have no length
+            at += int.from_bytes(data[at : at + 2])
+    return scans
+
+
 def _open(data: bytes, max_pixels: int, what: str) -> Image.Image:
     """What is in `data`, not yet decoded, of a size that may be."""
     if not data:
@@ -324,8 +341,8 @@ def _open(data: bytes, max_pixels: int, what: str) -> Image.Image:
     width, height = image.size
     if width * height > max_pixels:
         raise TooLargeError(
-            f"The {what} is {_times(image.size)}, {_millions(width * height)} megapixels: at most "
-            f"{_millions(max_pixels)} megapixels are accepted. Reduce it and send it again."
+            f"The {what} is {_times(image.size)}, more than the {_millions(max_pixels)} megapixels that are accepted. "
+            "Reduce it and send it again."
         )
     return image
 

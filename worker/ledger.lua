@@ -15,6 +15,7 @@
 --   owned:OWNER     zset    ids by seq
 --   totals          hash    what has happened since the broker's file began, for the metrics: names joined by '|'
 --   room            hash    how full the storage is: used, free, full
+--   unneeded        list    storage keys of what jobs would have read that ended before a worker ran them
 --   workers         zset    announced workers by the time the announcement runs out; worker-info: what they said
 
 local PREFIX = 'inpaint:'
@@ -174,6 +175,15 @@ local function finish(id, state, name, payload)
   add_event(id, state, name, payload)
 end
 
+-- The end of a job that no worker runs: nobody has removed what was stored for it.
+local function finish_alone(id, state, name, payload)
+  local request = cjson.decode(field(id, 'request'))
+  if request.inputs_key then
+    redis.call('RPUSH', PREFIX .. 'unneeded', request.inputs_key)
+  end
+  finish(id, state, name, payload)
+end
+
 -- Measured while there is work: from the end before this one, or from this job's start where it found the queue idle.
 local function note_pace(id)
   local values = redis.call('HMGET', job_key(id), 'queue', 'started_at')
@@ -238,11 +248,11 @@ end
 
 local function queue_again(id)
   if field(id, 'cancel_requested') then
-    finish(id, 'cancelled')
+    finish_alone(id, 'cancelled')
     return
   end
   if overdue(id) then
-    finish(id, 'failed', 'failure', OVERDUE)
+    finish_alone(id, 'failed', 'failure', OVERDUE)
     return
   end
   redis.call('ZREM', running_key(field(id, 'queue')), id)
@@ -257,7 +267,7 @@ local function lose(id, max_attempts, failure)
   count(1, 'lost', field(id, 'queue'))
   local lost = tonumber(field(id, 'attempts')) - tonumber(field(id, 'kept') or 0)
   if lost >= max_attempts and not field(id, 'cancel_requested') then
-    finish(id, 'failed', 'failure', failure)
+    finish_alone(id, 'failed', 'failure', failure)
   else
     queue_again(id)
   end
@@ -349,7 +359,7 @@ commands.refusal = refusal
 -- A queued job whose time is over ends when somebody looks at it, be there a worker or not.
 function commands.get(id)
   if field(id, 'state') == 'queued' and overdue(id) then
-    finish(id, 'failed', 'failure', OVERDUE)
+    finish_alone(id, 'failed', 'failure', OVERDUE)
   end
   return record(id)
 end
@@ -379,7 +389,7 @@ function commands.lease_next(queue, worker, seconds)
   end
   local id = line(queue)()
   while id and overdue(id) do
-    finish(id, 'failed', 'failure', OVERDUE)
+    finish_alone(id, 'failed', 'failure', OVERDUE)
     id = line(queue)()
   end
   if not id then
@@ -533,7 +543,7 @@ function commands.leave(node)
   return held
 end
 
--- {lost ids, {id, queue of jobs to publish, ...}, removed ids}
+-- {lost ids, {id, queue of jobs to publish, ...}, removed ids, keys of files to remove}
 function commands.sweep(seconds, max_attempts, failure, grace, patience, ttl)
   local last = tonumber(redis.call('GET', PREFIX .. 'swept') or now)
   redis.call('SET', PREFIX .. 'swept', stamp(now))
@@ -564,7 +574,7 @@ function commands.sweep(seconds, max_attempts, failure, grace, patience, ttl)
     for rank, id in ipairs(redis.call('ZRANGE', queued_key(queue), 0, -1)) do
       local age = now - tonumber(field(id, 'published_at'))
       if overdue(id) then
-        finish(id, 'failed', 'failure', OVERDUE)
+        finish_alone(id, 'failed', 'failure', OVERDUE)
       elseif age >= now or age < 0 or (empty and age > tonumber(grace)) or (rank == 1 and age > tonumber(patience)) then
         redis.call('HSET', job_key(id), 'published_at', stamp(now))
         unpublished[#unpublished + 1] = id
@@ -573,7 +583,8 @@ function commands.sweep(seconds, max_attempts, failure, grace, patience, ttl)
     end
   end
 
-  return { lost, unpublished, remove_ended(tonumber(ttl), REMOVED_AT_ONCE) }
+  local unneeded = redis.call('LPOP', PREFIX .. 'unneeded', REMOVED_AT_ONCE) or {}
+  return { lost, unpublished, remove_ended(tonumber(ttl), REMOVED_AT_ONCE), unneeded }
 end
 
 function commands.evict(limit, seconds)

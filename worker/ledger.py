@@ -8,14 +8,15 @@ one atomic script (`ledger.lua`), which also keeps the clock.
 """
 
 import json
+import logging
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import redis
 from pydantic import Field
@@ -45,6 +46,15 @@ _EVENT_ID: Final = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?")  # below 2**64
 _BLOCK_AT_MOST_MS: Final = 4000  # below the client's socket timeout
 _RETRY_AFTER_AT_MOST: Final = 60
 _RESTARTS: Final = 3  # of the broker during one call
+
+
+_OTHER_VERSION: Final = Failure(
+    type="internal", detail="The worker is of another version than the service that took the job. Send it again later."
+)
+
+Read = TypeVar("Read")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,8 @@ class SweepReport:
     """(job, queue): a queued job without a message on its way. The caller publishes it."""
     removed: Sequence[str]
     """Ended long ago and no longer in the ledger. The caller deletes its files."""
+    unneeded: Sequence[str]
+    """Storage keys of what was stored for jobs that ended before a worker ran them. The caller deletes them."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +170,12 @@ class WorkerInfo(Contract):
     loading_seconds: float = Field(default=0.0, description="From its start until it could take a job.")
     memory_bytes: int = Field(default=0, description="Resident, of it and of what it started.")
     device_memory_bytes: int = Field(default=0, description="Taken on its GPU.")
+
+
+def process_name(node: str, start: str, pid: int) -> str:
+    """What the ledger calls a process of the worker `node`. A container that is started again often has the same name
+    and the same process ids, so `start`, new each time, tells the processes that are gone from those that live."""
+    return f"{node}:{start}-{pid}"
 
 
 def queue_of(request: JobRequest) -> str:
@@ -232,7 +250,7 @@ class Ledger:
         pipeline = self._client.pipeline(transaction=False)
         for job_id in ids:
             pipeline.hgetall(f"{_PREFIX}job:{job_id}")
-        return [_job(record) for record in pipeline.execute() if record]
+        return list(_readable(_job, (record for record in pipeline.execute() if record)))
 
     def cancel(self, job_id: str) -> Job:
         """Queued: it ends at once. Running: its worker is asked to stop. Ended: nothing. Raises UnknownJobError."""
@@ -293,7 +311,7 @@ class Ledger:
 
     def workers(self) -> list[WorkerInfo]:
         """The workers that announced themselves and have not fallen silent."""
-        return [WorkerInfo.model_validate_json(info) for info in self._run("workers")]
+        return list(_readable(WorkerInfo.model_validate_json, self._run("workers")))
 
     # For the worker that runs jobs
 
@@ -302,21 +320,23 @@ class Ledger:
 
         Owners take turns, each with its oldest job, so that nobody waits for all that somebody else has sent. A
         worker asks when it has settled what it had: while it holds a job of this queue, it is given that one again.
+        A job that this version of the program cannot read has failed.
         """
-        record = self._run("lease_next", queue, worker, self._lease_seconds)
-        return _lease(record) if record else None
+        while record := self._run("lease_next", queue, worker, self._lease_seconds):
+            if lease := self._lease(record):
+                return lease
+        return None
 
     def lease(self, job_id: str, worker: str) -> Lease | None:
         """The right to run this queued job, whoever's turn it is; None when it has ended, is gone, or is leased."""
         record = self._run("lease", job_id, worker, self._lease_seconds)
-        return _lease(record) if record else None
+        return self._lease(record) if record else None
 
     def lease_waiting(self, kind: str, limit: int, worker: str) -> list[Lease]:
         """Up to `limit` more queued jobs of this kind, by turns; jobs that lost a worker before are left out."""
         queue = TRAINING_QUEUE if kind == "training" else INFERENCE_QUEUE
-        return [
-            _lease(record) for record in self._run("lease_waiting", queue, kind, limit, worker, self._lease_seconds)
-        ]
+        records = self._run("lease_waiting", queue, kind, limit, worker, self._lease_seconds)
+        return [lease for lease in map(self._lease, records) if lease]
 
     def renew(self, lease: Lease) -> RenewState:
         """Hold the lease for another `lease_seconds`."""
@@ -383,7 +403,7 @@ class Ledger:
         `patience_seconds` is how long the oldest job may wait while its queue has messages.
         """
         grace = self._lease_seconds / 5 if grace_seconds is None else grace_seconds
-        lost, unpublished, removed = self._run(
+        lost, unpublished, removed, unneeded = self._run(
             "sweep",
             self._lease_seconds,
             self._max_attempts,
@@ -392,7 +412,18 @@ class Ledger:
             patience_seconds,
             self._ttl_seconds,
         )
-        return SweepReport(lost, list(zip(unpublished[::2], unpublished[1::2], strict=True)), removed)
+        return SweepReport(lost, list(zip(unpublished[::2], unpublished[1::2], strict=True)), removed, unneeded)
+
+    def _lease(self, record: Any) -> Lease | None:
+        """The lease in a record; the job has failed where it cannot be read, and would be in the way for ever."""
+        fields = _fields(record)
+        try:
+            return Lease(_job(fields), fields["token"], fields["worker"])
+        except ValueError:
+            _log.exception("Job %s is of another version and cannot be read", fields["id"])
+            reason = _OTHER_VERSION.model_dump_json()
+            self._run("finish", fields["id"], fields["token"], JobState.FAILED.value, "failure", reason)
+            return None
 
     def _finish(self, lease: Lease, state: JobState, *payload: str | int) -> bool:
         return bool(self._run("finish", lease.job.id, lease.token, state.value, *payload))
@@ -430,9 +461,11 @@ def _job(record: Any) -> Job:
     return Job.model_validate(_parsed(_fields(record), Job.model_fields))
 
 
-def _lease(record: Any) -> Lease:
-    fields = _fields(record)
-    return Lease(_job(fields), fields["token"], fields["worker"])
+def _readable(read: Callable[[Any], Read], records: Iterable[Any]) -> Iterator[Read]:
+    """Those that this version of the program understands: another one may have written beside it."""
+    for record in records:
+        with suppress(ValueError):
+            yield read(record)
 
 
 def _event(event_id: str, fields: dict[str, str]) -> Event:

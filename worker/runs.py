@@ -39,7 +39,7 @@ class UnknownRunError(LookupError):
 class RunRecord(BaseModel):
     """`run.json`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)  # as contracts are
 
     id: str
     owner: str
@@ -49,6 +49,10 @@ class RunRecord(BaseModel):
     overrides: dict[str, Any] = Field(default_factory=dict)
     created_at: float
     jobs: tuple[str, ...] = Field(description="Ids of the jobs that worked on it, the latest last.")
+
+    def ordered(self) -> tuple[object, ...]:
+        """What was asked for when it began, but for what a resumption changed."""
+        return self.family, self.dataset, self.preset
 
     def request(self) -> TrainingRequest:
         """What a job that goes on with it asks for."""

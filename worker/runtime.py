@@ -17,13 +17,13 @@ from celery.exceptions import SoftTimeLimitExceeded
 from worker.connection import OUTAGES, connect
 from worker.contracts import INFERENCE_QUEUE, TRAINING_QUEUE, Failure
 from worker.heartbeat import Heartbeat
-from worker.ledger import Lease, Ledger, WorkerInfo
+from worker.ledger import Lease, Ledger, WorkerInfo, process_name
 from worker.logs import bound
 from worker.processes import resident_bytes
 from worker.settings import WorkerSettings
 from worker.shared import open_catalog, open_storage
 from worker.storage import StorageUnavailableError
-from worker.work import Work, trace_id
+from worker.work import DeviceFailedError, Work, trace_id
 
 if TYPE_CHECKING:
     from worker.handlers import Handler, More
@@ -39,13 +39,13 @@ _log = logging.getLogger(__name__)
 
 
 class Runtime:
-    """Everything that outlives a job. `worker` is this process's name, `NODE:PID`."""
+    """Everything that outlives a job. `start` tells one start of the worker `node` from all others."""
 
-    def __init__(self, settings: WorkerSettings, node: str, queue: str) -> None:
+    def __init__(self, settings: WorkerSettings, node: str, start: str, queue: str) -> None:
         self._started = time.monotonic()
         self._settings = settings
         self._queue = queue
-        self._worker = f"{node}:{os.getpid()}"
+        self._worker = process_name(node, start, os.getpid())
         self._loading_seconds = 0.0
         self._networks: Networks | None = None
         self._handlers: dict[str, Handler] = {}
@@ -110,6 +110,11 @@ class Runtime:
         except StorageUnavailableError as error:
             _log.error("The storage is full or away, jobs wait for it: %s", error)
             time.sleep(_STORAGE_SECONDS)  # they go back to the queue now, and must not be taken again at once
+        except DeviceFailedError:
+            _log.exception("The device failed, and this process ends for another to begin anew")
+            for work in works:
+                work.lose()
+            os.kill(os.getpid(), signal.SIGKILL)
         except Exception:
             _log.exception("Job %s ended its handler", lease.job.id)
             for work in works:
@@ -150,6 +155,7 @@ def _settle_late(works: list[Work]) -> None:
     """The task's time is up. A job alone is too slow; of several nobody knows which, so each runs alone next."""
     for work in works:
         if len(works) == 1:
-            work.fail(Failure(type="timed-out", detail="It took longer than a minute. Send a smaller picture or hole."))
+            detail = "It took longer than a minute. Send a smaller picture or hole, or leave `strategy` at auto."
+            work.fail(Failure(type="timed-out", detail=detail))
         else:
             work.lose()

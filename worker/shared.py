@@ -88,7 +88,8 @@ class Mirror:
                 if wanted(name) and self._marks.get(name) != mark:
                     self.fetch(name)
                     self._marks[name] = mark
-            for name in [name for name in self._marks if name.startswith(below) and name not in names]:
+            here = [name for name in self._marks if name.startswith(f"{below}/" if below else "")]
+            for name in [name for name in here if name not in names]:
                 (self._folder / name).unlink(missing_ok=True)
                 del self._marks[name]
         except StorageUnavailableError as error:

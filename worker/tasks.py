@@ -1,7 +1,9 @@
 """The tasks that a message names. A worker process makes its `Runtime` once, when it starts."""
 
 import gc
+import logging
 import os
+import signal
 from typing import Any
 
 from celery import shared_task
@@ -15,15 +17,29 @@ from worker.settings import WorkerSettings
 NODE_VARIABLE = "INPAINT_NODE"
 """How a worker's main process tells its children whose they are."""
 
+START_VARIABLE = "INPAINT_START"
+"""Likewise of which start of it."""
+
 _runtime: Runtime | None = None
+
+_log = logging.getLogger(__name__)
 
 
 def prepare(**_: Any) -> None:
     """Load what jobs need, before the process takes the first one."""
     global _runtime
     gc.disable()  # a tenth of the time that it takes to import torch goes into looking for garbage, and there is none
-    _runtime = Runtime(WorkerSettings(), os.environ[NODE_VARIABLE], os.environ[QUEUE_VARIABLE])
-    _runtime.load()
+    try:
+        runtime = Runtime(
+            WorkerSettings(), os.environ[NODE_VARIABLE], os.environ[START_VARIABLE], os.environ[QUEUE_VARIABLE]
+        )
+        runtime.load()
+    except Exception:
+        # Celery would go on with a process that can run nothing, and take jobs for it.
+        _log.exception("The worker cannot run jobs, and ends")
+        os.kill(os.getppid(), signal.SIGKILL)
+        raise
+    _runtime = runtime
     gc.freeze()  # what is loaded stays: no collection needs to look at it again
     gc.enable()
 

@@ -19,7 +19,7 @@ from celery.signals import worker_shutdown, worker_shutting_down
 from worker.celery_app import publish_id
 from worker.connection import OUTAGES, connect
 from worker.contracts import InpaintRequest
-from worker.ledger import Ledger, UnknownJobError
+from worker.ledger import Ledger, UnknownJobError, process_name
 from worker.room import is_tight, make_room
 from worker.runtime import STOP_SIGNAL
 from worker.settings import WorkerSettings
@@ -40,12 +40,19 @@ _log = logging.getLogger(__name__)
 
 
 class Watch:
-    """Watches over the processes of `node`; `living` gives the ids of those that live now."""
+    """Watches over the processes of `node` since its `start`; `living` gives the ids of those that live now."""
 
     def __init__(
-        self, node: str, queue: str, settings: WorkerSettings, celery: Celery, living: Callable[[], list[int]]
+        self,
+        node: str,
+        start: str,
+        queue: str,
+        settings: WorkerSettings,
+        celery: Celery,
+        living: Callable[[], list[int]],
     ) -> None:
         self._node = node
+        self._start = start
         self._queue = queue
         self._heard_at = self._looked_at = time.monotonic()
         self._celery = celery
@@ -54,7 +61,7 @@ class Watch:
         self._storage = open_storage(settings)
         self._sheet_seconds = settings.result_ttl_seconds
         self._settings = settings
-        self._forgotten: SimpleQueue[str] = SimpleQueue()
+        self._unneeded: SimpleQueue[str] = SimpleQueue()
         self._tidy_at = self._measure_at = 0.0
         self._done = threading.Event()
 
@@ -90,18 +97,21 @@ class Watch:
                 away = True
             except OSError as error:
                 _log.error("The storage could not be looked after: %s", error)
+            except Exception:  # without this thread what is lost stays lost
+                _log.exception("The %s failed, and goes on", threading.current_thread().name)
             self._done.wait(_SWEEP_SECONDS)
 
     def _step(self) -> None:
-        for job_id in self._ledger.bury(self._node, [f"{self._node}:{pid}" for pid in self._living()]):
+        living = [process_name(self._node, self._start, pid) for pid in self._living()]
+        for job_id in self._ledger.bury(self._node, living):
             _log.warning("Job %s lost its process", job_id)
         report = self._ledger.sweep()
         for job_id in report.lost:
             _log.warning("Job %s lost its worker", job_id)
         for job_id, queue in report.unpublished:
             publish_id(job_id, queue, self._celery)
-        for job_id in report.removed:
-            self._forgotten.put(job_id)
+        for key in (*(f"results/{job_id}" for job_id in report.removed), *report.unneeded):
+            self._unneeded.put(key)
         self._listen()
 
     def _listen(self) -> None:
@@ -119,8 +129,8 @@ class Watch:
             os.kill(os.getpid(), signal.SIGKILL)  # nothing is lost: it has no job, and a message is an id
 
     def _care(self) -> None:
-        while not self._forgotten.empty():
-            self._storage.delete(f"results/{self._forgotten.get()}")
+        while not self._unneeded.empty():
+            self._storage.delete(self._unneeded.get())
         if time.monotonic() >= self._measure_at:
             started = time.monotonic()
             self._measure_at = started + _MEASURE_SECONDS
@@ -146,6 +156,8 @@ def tidy(
             job = ledger.get(name.partition(".")[0])
         except UnknownJobError:
             return False
+        except ValueError:
+            return True  # of another version, which knows what it needs
         if folder == "results":
             return not job.state.ended or job.result is not None
         request = job.request
@@ -155,8 +167,8 @@ def tidy(
     return removed + storage.expire("samples", sheet_seconds)
 
 
-def install(celery: Celery, node: str, queue: str, settings: WorkerSettings) -> None:
-    """Have every worker that `celery` starts watched over, under the name `node`."""
+def install(celery: Celery, node: str, start: str, queue: str, settings: WorkerSettings) -> None:
+    """Have every worker that `celery` starts watched over, under the name `node`; see `process_name` for `start`."""
 
     class WatchStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
         requires = {"celery.worker.components:Pool"}  # noqa: RUF012 - celery's own way to say it
@@ -166,7 +178,7 @@ def install(celery: Celery, node: str, queue: str, settings: WorkerSettings) -> 
             def living() -> list[int]:
                 return [process.pid for process in worker.pool._pool._pool if process.pid is not None]
 
-            watch = Watch(node, queue, settings, celery, living)
+            watch = Watch(node, start, queue, settings, celery, living)
             watch.start()
             worker_shutting_down.connect(lambda **_: watch.hurry(), weak=False)
             worker_shutdown.connect(lambda **_: watch.finish(), weak=False)

@@ -18,6 +18,10 @@ _PROGRESS_SECONDS: Final = 0.2
 _log = logging.getLogger(__name__)
 
 
+class DeviceFailedError(RuntimeError):
+    """Nothing can be computed in this process any more. The next one may."""
+
+
 class Work:
     """A job and what may be said about it. Its lease is renewed until it is settled.
 

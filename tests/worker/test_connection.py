@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from worker.broker import find_server
 from worker.celery_app import make_celery, publish_id
-from worker.connection import OUTAGES, connect
+from worker.connection import OUTAGES, SOCKET_OPTIONS, connect
 from worker.settings import WorkerSettings
 
 PASSWORD = "a-secret-word"
@@ -108,3 +108,18 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
     for end in (source, target):
         with suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
+
+
+def test_who_is_impatient_asks_a_broker_that_hangs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has waited for longer than it meant to already."""
+    monkeypatch.setitem(SOCKET_OPTIONS, "socket_timeout", 0.2)
+    asked = 0
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections, and says nothing
+        with pytest.raises(OUTAGES):
+            connect(f"redis://127.0.0.1:{listener.getsockname()[1]}/0", patience_seconds=0.1).ping()
+        listener.settimeout(0.1)
+        with suppress(TimeoutError):
+            while True:
+                listener.accept()[0].close()
+                asked += 1
+    assert asked == 1

@@ -273,6 +273,21 @@ class TestRefusals:
         finally:
             tracemalloc.stop()
 
+    def test_a_jpeg_of_very_many_scans_is_refused(self) -> None:
+        """Each is a few bytes that cost as much as the picture."""
+        data = save(noise("RGB"), "JPEG", progressive=True)
+        last = data.rindex(b"\xff\xda")
+        bomb = data[:-2] + data[last:-2] * 100 + data[-2:]
+        with pytest.raises(DamagedImageError, match="more than 64 scans"):
+            decode(bomb)
+
+    def test_what_only_looks_like_scans_is_no_obstacle(self) -> None:
+        """In a thumbnail's block, and behind the picture, where phones put a film."""
+        image = noise("RGB")
+        data = save(image, "JPEG", progressive=True, comment=b"\xff\xda" * 200)
+        expected = np.asarray(Image.open(io.BytesIO(data)))
+        assert np.array_equal(decode(data + b"\xff\xda" * 1000).pixels, expected)
+
     def test_the_header_tells_how_much_there_is_to_decode(self) -> None:
         """From a file, which is at its start afterwards; what says nothing has nothing."""
         for data, pixels in ((save(Image.new("RGB", (32, 20))), 640), (b"rubbish", 0), (b"", 0)):

@@ -25,6 +25,7 @@ from worker.ledger import (
     Told,
     UnknownJobError,
     WorkerInfo,
+    process_name,
 )
 from worker.settings import WorkerSettings
 
@@ -646,3 +647,43 @@ def test_a_clock_that_jumps_disturbs_no_job(
     assert ledger.get("ended").result == RESULT
     assert ledger.workers() == []
     assert ledger.stats()["inference"].oldest_seconds >= 0
+
+
+class TestOtherVersions:
+    """While one version of the program replaces another, both work on one ledger."""
+
+    def test_what_the_other_one_adds_is_passed_over(self, ledger: Ledger, client: redis.Redis, submit: Submit) -> None:
+        """A field more in a request, in a record, or in what a worker says of itself."""
+        job = submit()
+        client.hset(f"inpaint:job:{job.id}", "request", INPAINT.model_dump_json()[:-1] + ', "speed": 11}')
+        client.hset(f"inpaint:job:{job.id}", "colour", "blue")
+        client.zadd("inpaint:workers", {"new:1": time.time() + 60})
+        client.hset("inpaint:worker-info", "new:1", '{"id": "new:1", "queue": "inference", "mood": "good"}')
+        assert ledger.get(job.id) == job
+        assert [info.id for info in ledger.workers()] == ["new:1"]
+        assert leased(ledger, job).job.request == INPAINT
+
+    def test_what_cannot_be_read_is_in_nobodys_way(self, ledger: Ledger, client: redis.Redis, submit: Submit) -> None:
+        """It is left out of lists; a job that this version cannot run has failed when it is its turn."""
+        strange, known = submit(), submit()
+        client.hset(f"inpaint:job:{strange.id}", "request", '{"kind": "hologram"}')
+        client.zadd("inpaint:workers", {"new:1": time.time() + 60})
+        client.hset("inpaint:worker-info", "new:1", "[]")
+        assert ledger.recent() == [known]
+        assert ledger.workers() == []
+        lease = ledger.lease_next(INFERENCE_QUEUE, "node:1")
+        assert lease is not None
+        assert lease.job.id == known.id
+        assert client.hget(f"inpaint:job:{strange.id}", "state") == "failed"
+
+
+def test_a_process_of_an_earlier_start_is_dead(ledger: Ledger, submit: Submit) -> None:
+    """Though a container that was started again has the same name and the same process ids: its job waits again, and
+    the attempt counts."""
+    job = submit()
+    before, now = (process_name("node", start, 7) for start in ("a", "b"))
+    assert ledger.lease_next(INFERENCE_QUEUE, before) is not None
+    assert ledger.bury("node", [now]) == [job.id]
+    lease = ledger.lease_next(INFERENCE_QUEUE, now)
+    assert lease is not None
+    assert lease.attempt == 2

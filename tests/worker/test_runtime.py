@@ -1,5 +1,6 @@
 """How a worker process runs jobs: a real ledger and storage, and an engine that paints holes in one colour."""
 
+import gc
 import os
 import signal
 import threading
@@ -17,6 +18,7 @@ from torch import Tensor
 from models.catalog import UnknownModelError
 from models.glcic.align import FindFaces
 from models.glcic.enlarge import Enlarge
+from worker import tasks
 from worker.broker import Broker
 from worker.connection import connect
 from worker.contracts import INFERENCE_QUEUE, InpaintRequest, Job, JobState
@@ -80,7 +82,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 @pytest.fixture
 def runtime(settings: WorkerSettings, engine: Engine) -> Iterator[Runtime]:
     before = signal.getsignal(STOP_SIGNAL)
-    runtime = Runtime(settings, "node", INFERENCE_QUEUE)
+    runtime = Runtime(settings, "node", "start", INFERENCE_QUEUE)
     runtime.load()
     assert engine.batches == []
     yield runtime
@@ -493,7 +495,7 @@ def test_a_worker_says_what_it_has_loaded(ledger: Ledger) -> None:
     """Its announcement names its process, its device and its networks."""
     time.sleep(0.2)
     (info,) = ledger.workers()
-    assert (info.id, info.queue, info.models) == (f"node:{os.getpid()}", INFERENCE_QUEUE, [MODEL])
+    assert (info.id, info.queue, info.models) == (f"node:start-{os.getpid()}", INFERENCE_QUEUE, [MODEL])
 
 
 def test_the_broker_may_be_killed_while_a_job_runs(tmp_path: Path, engine: Engine) -> None:
@@ -522,7 +524,7 @@ def test_the_broker_may_be_killed_while_a_job_runs(tmp_path: Path, engine: Engin
     try:
         with connect(broker.url) as client:
             ledger, storage = Ledger(client, settings), Storage(settings.storage_dir)
-            runtime = Runtime(settings, "node", INFERENCE_QUEUE)
+            runtime = Runtime(settings, "node", "start", INFERENCE_QUEUE)
             runtime.load()
             request = InpaintRequest(model=MODEL, inputs_key="inputs/a.1")
             storage.put("inputs/a.1", *pack(Picture(np.full((32, 32, 3), 100, np.uint8)), np.eye(32, dtype=bool)))
@@ -543,3 +545,38 @@ def test_the_broker_may_be_killed_while_a_job_runs(tmp_path: Path, engine: Engin
             server.kill()
             server.wait()
         broker.clean()
+
+
+def test_a_device_that_fails_ends_the_process(
+    runtime: Runtime, send: Callable[..., Job], ledger: Ledger, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an error of CUDA's own nothing is computed any more: the job waits for another process, and is lost too
+    often at last rather than failed at once."""
+    ended: list[int] = []
+    monkeypatch.setattr("worker.runtime.os.kill", lambda _, number: ended.append(number))
+
+    def fail(_: int) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered", 700)
+
+    engine.before = fail
+    send("a")
+    runtime.run("a")
+    assert ended == [signal.SIGKILL]
+    assert (ledger.get("a").state, ledger.get("a").attempts) == (JobState.QUEUED, 1)
+
+
+def test_a_worker_that_cannot_load_ends(monkeypatch: pytest.MonkeyPatch, settings: WorkerSettings) -> None:
+    """Celery would keep the process and give it jobs: whoever watches over the worker starts it again, or says so."""
+    ended: list[tuple[int, int]] = []
+    monkeypatch.setattr("worker.tasks.os.kill", lambda *arguments: ended.append(arguments))
+    monkeypatch.setattr("worker.tasks._runtime", None)
+    for name, value in (("NODE", "node"), ("START", "start"), ("QUEUE", INFERENCE_QUEUE)):
+        monkeypatch.setenv(f"INPAINT_{name}", value)
+    monkeypatch.setenv("DEVICE", "cuda:99")
+    monkeypatch.setenv("REDIS_URL", settings.redis_url)
+    with pytest.raises(RuntimeError):
+        tasks.prepare()
+    gc.enable()
+    assert ended == [(os.getppid(), signal.SIGKILL)]
+    with pytest.raises(RuntimeError, match="inpaint worker"):
+        tasks._run("a")

@@ -66,7 +66,7 @@ def test_a_worker_that_no_longer_hears_its_queue_ends(
     monkeypatch.setattr("worker.watch.os.kill", lambda *arguments: killed.append(arguments))
     monkeypatch.setattr("worker.watch.DEAF_SECONDS", 0.0)
     # No other test has workers on this node: those of `test_runtime.py` announce themselves to the end.
-    watch = Watch("deaf", INFERENCE_QUEUE, settings, make_celery(settings), lambda: [1])
+    watch = Watch("deaf", "start", INFERENCE_QUEUE, settings, make_celery(settings), lambda: [1])
 
     def look() -> list[tuple[int, int]]:
         killed.clear()
@@ -89,3 +89,44 @@ def test_a_worker_that_no_longer_hears_its_queue_ends(
     assert not killed, "nobody looked for a minute"
     client.delete(INFERENCE_QUEUE)
     assert not look(), "nothing waits"
+
+
+def test_nothing_ends_the_threads_that_find_what_was_lost(
+    settings: WorkerSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broker that refuses to write, for want of memory or disk, and a fault of our own: both are logged, and the next
+    look is as usual."""
+    watch = Watch("lasting", "start", INFERENCE_QUEUE, settings, make_celery(settings), list)
+    looks = iter([redis.ResponseError("MISCONF Errors writing to the AOF file"), KeyError("a fault of our own")])
+
+    def look() -> None:
+        if (error := next(looks, None)) is not None:
+            raise error
+        watch._done.set()
+
+    watch._done.wait = lambda _: watch._done.is_set()  # type: ignore[method-assign]  # without the pause
+    watch._run(look)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["The broker is away: MISCONF Errors writing to the AOF file", "The MainThread failed, and goes on"]
+
+
+def test_what_was_stored_for_a_job_that_nobody_ran_is_removed(
+    ledger: Ledger, storage: Storage, submit: Callable[..., Job], settings: WorkerSettings
+) -> None:
+    """Its time was over while it waited, or it was lost too often: no worker is there to do it."""
+    watch = Watch("tidying", "start", INFERENCE_QUEUE, settings, make_celery(settings), list)
+    late, lost, waits = (
+        submit(INPAINT.model_copy(update={"inputs_key": f"inputs/job-{number}.a"}), cancel_after=after)
+        for number, after in enumerate((0.05, None, None))
+    )
+    for number in range(3):
+        storage.put(f"inputs/job-{number}.a", b"x")
+    for _ in range(settings.max_attempts):
+        lease = ledger.lease(lost.id, "gone:1")
+        assert lease is not None
+        ledger.lose(lease)
+    time.sleep(0.06)
+    watch._step()
+    watch._care()
+    assert [ledger.get(job.id).state.value for job in (late, lost, waits)] == ["failed", "failed", "queued"]
+    assert [storage.exists(f"inputs/job-{number}.a") for number in range(3)] == [False, False, True]
