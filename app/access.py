@@ -14,6 +14,9 @@ from app.settings import STATIC_DIR
 
 _PAGE = {f"/{path.relative_to(STATIC_DIR).as_posix()}" for path in STATIC_DIR.rglob("*") if path.is_file()}
 
+KEY_HEADERS = ("Authorization", "X-API-Key")
+"""Where a key may be sent."""
+
 OPEN = frozenset({"/", *_PAGE, "/healthz", "/readyz", "/openapi.json", *docs.PATHS})
 """Read by everyone: the page, into which a person types the key; health; and what describes the API, which is the
 same for all."""

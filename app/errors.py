@@ -32,10 +32,11 @@ from worker.images import (
     TooLargeError,
 )
 from worker.ledger import IdempotencyConflictError, QueueFullError, StorageFullError, UnknownJobError
-from worker.storage import StorageUnavailableError
 
 MEDIA_TYPE = "application/problem+json"
 TYPES = "urn:inpaint:problem:"
+
+_MOST_ERRORS = 10  # told of one request
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +77,8 @@ class UploadTooLargeError(HTTPException):
     """A body beyond the limit. An HTTPException, because FastAPI lets those alone out of body parsing."""
 
     def __init__(self, max_bytes: int) -> None:
-        super().__init__(
-            413, f"A request may have {max_bytes / 2**20:.3g} MiB at most. Reduce the image and send it again."
-        )
+        size = f"{max_bytes / 2**20:.3g} MiB" if max_bytes >= 2**20 else f"{max_bytes / 2**10:.3g} KiB"
+        super().__init__(413, f"A request like this may have {size} at most. Reduce it and send it again.")
 
 
 def upload_problem(error: UploadTooLargeError) -> ProblemError:
@@ -88,9 +88,8 @@ def upload_problem(error: UploadTooLargeError) -> ProblemError:
 
 def problem_response(error: ProblemError) -> JSONResponse:
     """`error` as it goes out."""
-    problem = Problem(
-        type=TYPES + error.kind, title=error.title, status=error.status, detail=error.detail, **error.more
-    )
+    detail = error.detail.encode(errors="replace").decode()  # half a surrogate pair, say, which JSON can send
+    problem = Problem(type=TYPES + error.kind, title=error.title, status=error.status, detail=detail, **error.more)
     return JSONResponse(problem.model_dump(mode="json"), error.status, error.headers, media_type=MEDIA_TYPE)
 
 
@@ -210,7 +209,7 @@ def install(app: FastAPI) -> None:
                 422,
                 "idempotency-conflict",
                 "The id is taken by another request",
-                f"{error} Send that request's body, or choose another id.",
+                f"{error} Send that request's body, or choose another id or Idempotency-Key.",
             )
         )
 
@@ -240,8 +239,8 @@ def install(app: FastAPI) -> None:
             )
         )
 
-    @app.exception_handler(StorageUnavailableError)
-    async def storage_away(_: Request, error: StorageUnavailableError) -> JSONResponse:
+    @app.exception_handler(OSError)  # a StorageUnavailableError, or a full disk where weights and runs are written
+    async def storage_away(_: Request, error: OSError) -> JSONResponse:
         log.warning("%s", error)
         return problem_response(
             ProblemError(
@@ -271,7 +270,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> JSONResponse:
-        found = [(item["loc"][0], name_of(item), sentence(item)) for item in error.errors()]
+        found = [(item["loc"][0], name_of(item), sentence(item)) for item in error.errors()[:_MOST_ERRORS]]
         errors = [{"in": str(place), "name": name, "message": says} for place, name, says in found]
         detail = f"{'; '.join(says for *_, says in found)}.{_form_hint(request)} /docs lists what each call takes."
         return problem_response(bad_parameter(detail, errors=errors))

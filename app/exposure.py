@@ -60,7 +60,10 @@ class PrivateOnly:
         address = (scope.get("server") or ("",))[0]
         if _is_address(address) and not _is_here(address):
             return f"the request came to {address}"
-        name = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+        try:
+            name = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+        except ValueError:  # half an IPv6 address
+            return "the request names no host that there could be"
         if _is_address(address) and name and not _is_address(name) and not _is_here(name):
             return f"the request was sent to '{name}' and not to localhost"
         site = headers.get("sec-fetch-site", "none")

@@ -17,6 +17,7 @@ from fastapi import Depends, Header
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from app.access import KEY_HEADERS
 from app.dependencies import Clients, ClientsDep
 from app.errors import ProblemError, failure_problem, retry_after
 from app.schemas import JobView
@@ -29,7 +30,14 @@ POLL_AFTER_SECONDS = 1
 _PIECE_BYTES = 1 << 20
 _LONGEST_DEADLINE = 7 * 24 * 3600
 _WAIT = re.compile(r"wait\s*=\s*\"?([0-9]{1,9})\"?")
-_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "application/zip": "zip"}
+_EXTENSIONS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "application/x-npy": "npy",
+    "application/json": "json",
+}
+_AGAIN = "Send the request again; one that had an id or an Idempotency-Key, with another."
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +139,8 @@ async def wait_until_ended(clients: Clients, job: Job, seconds: float) -> Job:
 
 def job_response(view: JobView, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A job as JSON."""
-    return JSONResponse(view.model_dump(mode="json"), status, {"X-Job-Id": view.id, **(headers or {})})
+    described = {"X-Job-Id": view.id, "Cache-Control": "no-store"}
+    return JSONResponse(view.model_dump(mode="json"), status, {**described, **(headers or {})})
 
 
 async def accepted_response(clients: Clients, job: Job, preference: Preference, root_path: str) -> Response:
@@ -158,7 +167,7 @@ async def result_response(
             410,
             "result-expired",
             "The result is gone",
-            f"Results are kept for {hours:.3g} hours. Send the request again.",
+            f"Results are kept for {hours:.3g} hours. {_AGAIN}",
             {"X-Job-Id": job.id},
         ) from None
     extension = _EXTENSIONS.get(result.media_type, "bin")
@@ -169,7 +178,8 @@ async def result_response(
         "X-Changed": f"{result.changed:.6g}",
         "Server-Timing": server_timing(job, before or {}),
         "Content-Disposition": f'inline; filename="{job.id}.{extension}"',
-        "Cache-Control": "private, max-age=3600, immutable",
+        "Cache-Control": "private, no-cache" if job.fingerprint else "private, max-age=3600, immutable",
+        "Vary": ", ".join(KEY_HEADERS),
         **(headers or {}),
     }
     if file is None:
@@ -211,9 +221,7 @@ def result_of(job: Job) -> Result:
         raise failure_problem(job.failure, job.id)
     headers = {"X-Job-Id": job.id}
     if job.state is JobState.CANCELLED:
-        raise ProblemError(
-            409, "job-cancelled", "The job was cancelled", "It has no result. Send the request again.", headers
-        )
+        raise ProblemError(409, "job-cancelled", "The job was cancelled", f"It has no result. {_AGAIN}", headers)
     raise ProblemError(
         409,
         "not-ready",

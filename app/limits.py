@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import UploadTooLargeError, problem_response, upload_problem
 
 _DRAIN_FACTOR: Final = 2
+_LARGEST_JSON: Final = 64 << 10  # it is parsed at once, while nobody else is served
 _SLOWEST: Final = 16 << 10  # bytes a second, on average
 
 Taken = TypeVar("Taken")
@@ -22,8 +23,8 @@ log = logging.getLogger(__name__)
 
 
 class UploadLimits:
-    """Answers 413 to a body of more than `max_bytes`, and 408 to one that pauses for more than `idle_seconds` or comes
-    more slowly than 16 KiB a second."""
+    """Answers 413 to a body of more than `max_bytes`, JSON of more than 64 KiB, and 408 to one that pauses for more
+    than `idle_seconds` or comes more slowly than 16 KiB a second."""
 
     def __init__(self, app: ASGIApp, max_bytes: int, idle_seconds: float) -> None:
         self._app = app
@@ -34,9 +35,12 @@ class UploadLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        upload = _Upload(Headers(scope=scope), receive, send, self._max_bytes, self._idle_seconds)
-        if upload.announced > self._max_bytes:
-            error = upload_problem(UploadTooLargeError(self._max_bytes))
+        headers = Headers(scope=scope)
+        is_json = "json" in headers.get("content-type", "").lower()
+        max_bytes = min(self._max_bytes, _LARGEST_JSON) if is_json else self._max_bytes
+        upload = _Upload(headers, receive, send, max_bytes, self._idle_seconds)
+        if upload.announced > max_bytes:
+            error = upload_problem(UploadTooLargeError(max_bytes))
             await problem_response(error)(scope, receive, upload.send)
         else:
             await self._app(scope, upload.receive, upload.send)

@@ -6,6 +6,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.metrics import Metrics
+from app.sentences import shown
 from worker.logs import bound
 from worker.trace import Trace, current
 
@@ -80,13 +81,13 @@ class _Request:
             level = logging.DEBUG if quiet else logging.INFO
         values = {
             "method": self._scope["method"],
-            "path": path,
+            "path": shown(path),  # a line break in it must not make another line
             "status": status,
             "milliseconds": round((time.perf_counter() - self._start) * 1000, 1),
             "bytes": self._bytes,
             "client": (self._scope.get("client") or ("",))[0],
         }
-        log.log(level, "%s %s %s", values["method"], path, status or "left", extra=values | self._of_job())
+        log.log(level, "%s %s %s", values["method"], values["path"], status or "left", extra=values | self._of_job())
 
     def _of_job(self) -> dict[str, str]:
         return {"job": self._job} if self._job else {}

@@ -86,7 +86,7 @@ class RateLimits:
             429,
             "rate-limited",
             "Too many requests",
-            f"{calls} that ask for work may be sent in {seconds} s. Send this one again after the time in Retry-After.",
+            f"{calls} requests for work may be sent in {seconds} s. Send this one again after the time in Retry-After.",
             announced | retry_after(wait),
         )
 

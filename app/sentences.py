@@ -42,7 +42,7 @@ def sentence(error: Mapping[str, Any]) -> str:
 def name_of(error: Mapping[str, Any]) -> str:
     """The parameter: its own name, or where it would have been."""
     names = [str(part) for part in error["loc"][1:] if not isinstance(part, int)]
-    return ".".join(names) or str(error["loc"][0])
+    return shown(".".join(names)) or str(error["loc"][0])
 
 
 def shown(text: str) -> str:

@@ -135,14 +135,13 @@ async def read_form(
     ] = None,
     box: Annotated[
         list[str] | None,
-        Form(description="`x,y,width,height` in pixels; may be sent several times.", examples=[["120,80,64,64"]]),
+        Form(description="`x,y,width,height` in pixels, as `120,80,64,64`; may be sent several times."),
     ] = None,
     model: Annotated[
         str | None,
         Form(
             description="`NAME` or `NAME@VERSION` as in `GET /models`; where none is named, the service's own: "
             "one for all holes, or one for holes in faces and one for all others.",
-            examples=["glcic-celeba"],
             max_length=80,
         ),
     ] = None,
@@ -184,7 +183,9 @@ _FIELDS = tuple(inspect.signature(read_form).parameters)
 
 
 async def check_fields(request: Request) -> None:
-    """Refuses what would be overlooked: a field that there is not, and one that is sent twice."""
+    """Refuses what would be overlooked: a field that there is not, one that is sent twice, one in the address."""
+    if overlooked := next((name for name in request.query_params if name in _FIELDS), None):
+        raise bad_parameter(f"`{overlooked}` stands in the address. Send it as a field of the form.")
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         return  # `image` is missing then, and that is said
     sent = Counter(name for name, _ in (await request.form()).multi_items())
@@ -323,7 +324,8 @@ def _prepare(clients: Clients, options: Options, job_id: str) -> InpaintRequest:
     """Decodes what was sent and lays it into storage. Raises ImageError, UnknownModelError, ProblemError."""
     card = clients.catalog.get(options.model or clients.settings.inpaint_model)
     if card.family != "glcic":
-        raise bad_parameter(f"Model '{card.name}' is a {card.family}: it draws samples and fills no holes.")
+        what = "draws samples" if card.family in ("dcgan", "vanilla-gan") else "helps others with faces"
+        raise bad_parameter(f"Model '{card.name}' {what}. It fills no holes.")
     scenes = clients.settings.scenes_model
     elsewhere = clients.catalog.get(scenes).reference if scenes and not options.model else None
     max_pixels = clients.worker_settings.max_pixels

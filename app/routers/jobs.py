@@ -66,7 +66,15 @@ async def show_job(request: Request, clients: ClientsDep, job: JobDep) -> Respon
     summary="The bytes that it made",
     response_class=Response,
     responses={
-        200: {"description": "The result.", "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
+        200: {
+            "description": "A picture; of samples the pictures as NumPy writes an array, (n, height, width, channels) "
+            "uint8, which `GET /samples` makes a sheet of; of training the card of what was trained.",
+            "content": {
+                "image/*": {"schema": {"type": "string", "format": "binary"}},
+                "application/x-npy": {"schema": {"type": "string", "format": "binary"}},
+                "application/json": {"schema": {"type": "object"}},
+            },
+        },
         **problems(400, 401, 403, 404, 409, 410, 422, 503, 504),
     },
 )
@@ -137,8 +145,12 @@ async def _stream(clients: Clients, job: Job, after: str) -> AsyncIterator[bytes
                 if job.deadline is not None and time.time() > job.deadline:
                     await run_in_threadpool(clients.ledger.get, job.id)  # ends it, where no worker is there to do so
                 events = await run_in_threadpool(clients.ledger.events, job.id, after)
+                if not events and time.monotonic() - spoken >= HEARTBEAT_SECONDS:
+                    await run_in_threadpool(clients.ledger.get, job.id)
             except OUTAGES:
                 return  # the client reconnects with Last-Event-ID and is told 503 while the broker is away
+            except UnknownJobError:
+                return  # it is gone with its events: the client reconnects and is told 404
             for event in events:
                 yield _as_sse(event)
                 after, spoken = event.id, time.monotonic()
@@ -146,10 +158,10 @@ async def _stream(clients: Clients, job: Job, after: str) -> AsyncIterator[bytes
                     return
             if clients.stopping.is_set():
                 return  # the client reconnects, to a process that goes on
-            await watch.changed(HEARTBEAT_SECONDS)
             if time.monotonic() - spoken >= HEARTBEAT_SECONDS:
                 yield KEEPALIVE_COMMENT
                 spoken = time.monotonic()
+            await watch.changed(HEARTBEAT_SECONDS)
 
 
 def _as_sse(event: Event) -> bytes:

@@ -32,6 +32,7 @@ router = APIRouter(tags=["samples"], prefix="/samples")
 
 log = logging.getLogger(__name__)
 
+_MOST_TRIES = 20  # that a later request finds again, of the same sheet, while the first of them is remembered
 _EDITION = 1  # of the sheets; raise it when the same pictures would be written as other bytes
 _TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 _BYTES: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
@@ -149,11 +150,13 @@ def _find_generator(clients: Clients, model: str) -> Card:
 
 
 def _accept(clients: Clients, wanted: SampleRequest, owner: str) -> Job:
-    """The job that draws them: the one that an earlier request made, unless it has nothing to give."""
+    """The job that draws them: the one that an earlier request made, or the next where that has nothing to give."""
     digest = _digest(wanted.model_dump_json(), owner)
-    job = accept(clients, f"sample-{digest}", wanted, owner=owner, fingerprint=digest)
-    if job.state.ended and (job.result is None or not clients.storage.exists(job.result.key)):
-        job = accept(clients, f"sample-{uuid4().hex}", wanted, owner=owner, fingerprint=digest)
+    ids = (f"sample-{digest}", *(f"sample-{digest}-{number}" for number in range(2, _MOST_TRIES)))
+    for job_id in (*ids, f"sample-{uuid4().hex}"):
+        job = accept(clients, job_id, wanted, owner=owner, fingerprint=digest)
+        if not job.state.ended or (job.result is not None and clients.storage.exists(job.result.key)):
+            break
     return job
 
 

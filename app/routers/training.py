@@ -27,7 +27,7 @@ from models.catalog import Card, Family, UnknownModelError
 from models.training.errors import OptionsError
 from worker.contracts import Failure, Job, JobState, Preset, Progress, TrainingRequest
 from worker.datasets import DatasetsError, UnknownDatasetError, registered
-from worker.ledger import UnknownJobError
+from worker.ledger import IdempotencyConflictError, QueueFullError, StorageFullError, UnknownJobError
 from worker.runs import RunRecord, Runs, UnknownRunError
 from worker.training import check_request
 
@@ -309,13 +309,19 @@ async def promote_run(clients: ClientsDep, runs: RunsDep, run: TrainableDep) -> 
 def _begin(clients: Clients, runs: Runs, record: RunRecord, cancel_after: int | None, root_path: str) -> RunView:
     request = record.request().model_copy(update={"run": ""})
     _check(clients, request)
-    fingerprint = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
-    known = (runs.folder(record.id) / "run.json").exists()
-    if not known:
+    try:
+        known = runs.get(record.id)
+    except UnknownRunError:
+        known = None
         runs.write(record)
+    if known and (known.owner, known.ordered()) != (record.owner, record.ordered()):
+        raise IdempotencyConflictError(f"Run '{record.id}' exists already and was another request.")
+    if known and runs.last(record.id) and _latest_job(clients, known) is None:
+        return _view(clients, runs, known, root_path)  # it began so long ago that its job is forgotten
+    fingerprint = _fingerprint(request)
     try:
         accept(clients, record.id, request, owner=record.owner, fingerprint=fingerprint, cancel_after=cancel_after)
-    except Exception:
+    except (QueueFullError, StorageFullError, IdempotencyConflictError):  # where the answer was lost, it may be queued
         if not known:
             runs.forget(record.id)
         raise
@@ -332,23 +338,42 @@ def _resume(
 ) -> RunView:
     state = _view(clients, runs, record, root_path).state
     if not state.ended:
-        raise ProblemError(
-            409, "run-active", "The run is active", f"It is {state}: there is nothing to resume. Cancel it first."
-        )
+        raise _active(state)
     if state is JobState.SUCCEEDED:
         raise ProblemError(
-            409, "run-finished", "The run has finished", "Begin another with `init` to train its weights further."
+            409,
+            "run-finished",
+            "The run has finished",
+            "Begin another; glcic can start from its weights (`init`).",
         )
-    job_id = uuid4().hex
+    # Of several that ask at once the ledger lets one go on: the id is the same for all.
+    job_id = f"{record.id}-{len(record.jobs) + 1}"
     going_on = record.model_copy(update={"jobs": (*record.jobs, job_id), "overrides": overrides})
-    _check(clients, going_on.request())
-    runs.write(going_on)
+    request = going_on.request()
+    _check(clients, request)
     try:
-        accept(clients, job_id, going_on.request(), owner=record.owner, cancel_after=cancel_after)
-    except Exception:
-        runs.write(record)
-        raise
+        accept(
+            clients,
+            job_id,
+            request,
+            owner=record.owner,
+            fingerprint=_fingerprint(request),
+            cancel_after=cancel_after,
+        )
+    except IdempotencyConflictError:
+        raise _active("going on with other options") from None
+    runs.write(going_on)
     return _view(clients, runs, going_on, root_path)
+
+
+def _fingerprint(request: TrainingRequest) -> str:
+    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+
+
+def _active(state: str) -> ProblemError:
+    return ProblemError(
+        409, "run-active", "The run is active", f"It is {state}: there is nothing to resume. Cancel it first."
+    )
 
 
 def _promote(clients: Clients, runs: Runs, record: RunRecord) -> Promotion:

@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 
 from app import docs
 from app.access import OPEN
-from app.cli import main
+from app.cli import commands
 from app.keys import Keyring, Scope, make_key, read_entries
 from app.main import create_app
-from app.settings import ApiSettings, SettingsError
+from app.settings import ApiSettings
 from tests.app.test_samples import draw
 from worker.ledger import Ledger
-from worker.settings import WorkerSettings
+from worker.settings import SettingsError, WorkerSettings
 from worker.storage import Storage
 
 pytestmark = pytest.mark.anyio
@@ -197,7 +197,7 @@ class TestKeys:
         """One a line, with comments; `inpaint key --file` adds to it; none at all is refused, and so is no file."""
         file = tmp_path / "keys"
         file.write_text("# of the lab\n\n" + entry("alice", "use"))
-        made = CliRunner().invoke(main, ["key", "bob", "--scope", "train", "--file", str(file)])
+        made = CliRunner().invoke(commands, ["key", "bob", "--scope", "train", "--file", str(file)])
         assert made.exit_code == 0, made.output
         plain = made.output.split()[4]
         assert plain not in file.read_text()
@@ -215,13 +215,13 @@ class TestKeys:
 
     def test_a_fresh_key_is_shown_with_its_entry(self) -> None:
         """The entry lets exactly that key in; no two keys are alike; a name that cannot be one is refused."""
-        shown = [CliRunner().invoke(main, ["key", "carol"]).output.split() for _ in range(2)]
+        shown = [CliRunner().invoke(commands, ["key", "carol"]).output.split() for _ in range(2)]
         plains, entries = {words[4] for words in shown}, [words[-1] for words in shown]
         assert len(plains) == 2
         keyring = Keyring(read_entries(entries))
         assert all(keyring.find(plain) for plain in plains)
         assert all(len(plain) >= 43 for plain in plains)
-        assert CliRunner().invoke(main, ["key", "No Name"]).exit_code == 2
+        assert CliRunner().invoke(commands, ["key", "No Name"]).exit_code == 2
 
 
 class TestPrivate:
@@ -251,6 +251,10 @@ class TestPrivate:
         assert (await self.get(app, "http://127.0.0.1/", host="evil.example")).status_code == 403
         for name in ("localhost:8000", "127.0.0.1:8000", "[::1]:8000", "inpaint.localhost"):
             assert (await self.get(app, "http://127.0.0.1/", host=name)).status_code == 200
+
+    async def test_no_host_is_no_fault(self, app: FastAPI) -> None:
+        """Half an IPv6 address is refused like a name of somebody else's."""
+        assert (await self.get(app, "http://127.0.0.1/", host="[x")).status_code == 403
 
     async def test_another_sites_page_writes_nothing(self, app: FastAPI) -> None:
         """A link to the page works; a form that another site sends here does not."""

@@ -102,6 +102,19 @@ async def test_a_model_that_is_named_does_all_and_none_named_means_two(
     assert await models_of({"model": "glcic-celeba"}) == ["glcic-celeba"]
 
 
+async def test_an_option_in_the_address_is_not_overlooked(client: httpx.AsyncClient, form: Form) -> None:
+    """What is asked for there would not be done."""
+    answer = await client.post("/inpaint?format=jpeg", files=form)
+    assert (answer.status_code, "`format` stands in the address" in answer.json()["detail"]) == (400, True)
+
+
+async def test_who_completes_nothing_is_said_for_what_it_is(client: httpx.AsyncClient, form: Form) -> None:
+    """A generator draws samples; the helpers for faces do not."""
+    for model, does in (("dcgan-celeba", "draws samples"), ("face-align", "helps others with faces")):
+        answer = await client.post("/inpaint", files=form, data={"model": model})
+        assert (answer.status_code, does in answer.json()["detail"]) == (400, True)
+
+
 async def test_respond_async_answers_at_once(client: httpx.AsyncClient, form: Form) -> None:
     """202 with the job's place, when to look, and what was applied; the job waits."""
     answer = await client.post("/inpaint", files=form, headers={"Prefer": "respond-async"})

@@ -10,6 +10,7 @@ import redis
 
 from app.routers import jobs
 from tests.app.conftest import FakeWorker
+from worker.connection import connect
 from worker.contracts import InpaintRequest, Progress
 from worker.ledger import Ledger
 from worker.settings import WorkerSettings
@@ -190,3 +191,58 @@ async def test_waiting_survives_a_lost_subscription(
         FakeWorker.complete(ledger, storage, lease)
     assert answers[0].status_code == 200
     assert answers[0].elapsed.total_seconds() < 5
+
+
+async def test_the_stream_of_a_job_that_is_gone_ends(
+    client: httpx.AsyncClient, form: Form, worker_settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker lost all it had: who follows comes again, and is told 404."""
+    monkeypatch.setattr(jobs, "HEARTBEAT_SECONDS", 0.05)
+    job_id = await accepted(client, form)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+
+            async def forget() -> None:
+                await anyio.sleep(0.2)
+                with connect(worker_settings.redis_url) as broker:
+                    broker.flushall()
+
+            tasks.start_soon(forget)
+            await client.get(f"/jobs/{job_id}/events")
+    assert (await client.get(f"/jobs/{job_id}/events")).status_code == 404
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_cache_keeps_what_cannot_become_another_picture(client: httpx.AsyncClient, form: Form) -> None:
+    """An id that a client chose may mean another picture for another key, or later; a job's state changes."""
+    drawn = (await client.post("/inpaint", files=form)).headers["X-Job-Id"]
+    await client.put("/inpaint/my-own", files=form)
+    kept = {job_id: await client.get(f"/jobs/{job_id}/result") for job_id in (drawn, "my-own")}
+    assert kept[drawn].headers["Cache-Control"] == "private, max-age=3600, immutable"
+    assert kept["my-own"].headers["Cache-Control"] == "private, no-cache"
+    assert all(answer.headers["Vary"] == "Authorization, X-API-Key" for answer in kept.values())
+    assert (await client.get(f"/jobs/{drawn}")).headers["Cache-Control"] == "no-store"
+
+
+async def test_a_cancelled_id_says_what_helps(client: httpx.AsyncClient, form: Form) -> None:
+    """The same request under the same id finds the same job: another id is needed."""
+    await client.put("/inpaint/my-own", files=form, headers=ASYNC)
+    await client.post("/jobs/my-own/cancel")
+    again = await client.put("/inpaint/my-own", files=form)
+    assert (again.status_code, "with another" in again.json()["detail"]) == (409, True)
+
+
+async def test_a_broker_that_refuses_is_an_outage(
+    client: httpx.AsyncClient, form: Form, worker_settings: WorkerSettings
+) -> None:
+    """Its memory is full: 503, not a fault of the service; with room again the same process goes on."""
+    with connect(worker_settings.redis_url) as broker:
+        try:
+            broker.config_set("maxmemory", 1)
+            refused = await client.post("/inpaint", files=form, headers=ASYNC)
+            metrics = await client.get("/metrics")
+        finally:
+            broker.config_set("maxmemory", 0)
+    assert (refused.status_code, refused.json()["type"]) == (503, "urn:inpaint:problem:broker-away")
+    assert metrics.status_code == 200
+    await accepted(client, form)

@@ -14,11 +14,11 @@ from fastapi import FastAPI
 
 from app.main import create_app
 from app.server import KEPT_SECONDS, Server
-from app.settings import ApiSettings, SettingsError
+from app.settings import ApiSettings
 from app.supervisor import listen
 from tests.app.conftest import FakeWorker
 from worker.ledger import Ledger
-from worker.settings import WorkerSettings
+from worker.settings import SettingsError, WorkerSettings
 from worker.storage import Storage
 
 pytestmark = pytest.mark.anyio

@@ -51,6 +51,14 @@ async def test_a_request_without_a_trace_begins_one(client: httpx.AsyncClient) -
     assert len({answer.headers["traceparent"] for answer in answers}) == 3
 
 
+async def test_a_path_makes_one_line(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever stands in it: nobody writes another line, or moves the cursor of who reads."""
+    caplog.set_level(logging.INFO, "app.observation")
+    await client.get("/x%0a12:00:00%20[info]%20PUT%20/models/a/active%20200%1b[2K")
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "app.observation"]
+    assert line.isprintable()
+
+
 async def test_each_request_is_a_line(client: httpx.AsyncClient, form: Form, caplog: pytest.LogCaptureFixture) -> None:
     """Method, path, status, time, size and job; no query, because people put secrets there; probes only at debug."""
     caplog.set_level(logging.INFO, "app.observation")

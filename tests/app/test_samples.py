@@ -198,3 +198,13 @@ async def test_what_cannot_be_drawn_is_a_problem(client: httpx.AsyncClient) -> N
         answer = await client.get(f"/samples/vanilla-gan?{query}")
         assert answer.status_code == 400, query
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_job_that_was_cancelled_is_replaced_once(client: httpx.AsyncClient) -> None:
+    """Who asks again and again is led to one new job, not to another each time."""
+    headers = {"Prefer": "respond-async"}
+    first = (await client.get("/samples/dcgan", headers=headers)).json()["id"]
+    await client.post(f"/jobs/{first}/cancel")
+    found = {(await client.get("/samples/dcgan", headers=headers)).json()["id"] for _ in range(3)}
+    assert len(found) == 1
+    assert first not in found

@@ -1,5 +1,6 @@
 """/training-runs: begin, watch, cancel, go on, put into service. A fake worker stands behind the real ledger."""
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -7,14 +8,18 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 from fastapi import FastAPI
 
+from app.errors import ProblemError
 from app.main import create_app
+from app.routers.training import RunView, _resume
 from app.settings import ApiSettings
 from models.catalog import Card, Catalog
 from worker.connection import connect
 from worker.contracts import Failure, Progress, Result, TrainingRequest
 from worker.ledger import Lease, Ledger
+from worker.runs import Runs
 from worker.settings import WorkerSettings
 
 pytestmark = pytest.mark.anyio
@@ -291,3 +296,69 @@ async def test_a_key_sees_its_own_runs_alone(worker_settings: WorkerSettings) ->
             answer = await call
             assert answer.status_code == 404 or answer.json() == {"runs": []}
         assert (await client.post(f"/training-runs/{run}/promote", headers=other)).status_code == 404
+
+
+async def test_of_several_resumptions_at_once_one_goes_on(
+    app: FastAPI, client: httpx.AsyncClient, ledger: Ledger, worker_settings: WorkerSettings
+) -> None:
+    """A run's folder has one job at a time. Who asks for the same finds it, who asks for something else is told."""
+    run = await begin(client)
+    await client.post(f"/training-runs/{run}/cancel")
+    runs = Runs(worker_settings.runs_dir)
+    seen_by_all = runs.get(run)
+
+    def resume(lr: float) -> RunView:
+        return _resume(app.state.clients, runs, seen_by_all, {"lr": lr}, None, "")
+
+    first, second = resume(1e-4), resume(1e-4)
+    assert first.links.job == second.links.job
+    with pytest.raises(ProblemError, match="other options") as refused:
+        resume(1e-5)
+    assert refused.value.status == 409
+    assert ledger.depth("training") == 1
+    assert (runs.get(run).overrides, len(runs.get(run).jobs)) == ({"lr": 1e-4}, 2)
+
+
+async def test_a_run_whose_job_may_be_queued_is_kept(
+    client: httpx.AsyncClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker's answer was lost: the run can be found, and the same request again begins it once."""
+    submit = Ledger.submit
+
+    def lose(*arguments: Any, **options: Any) -> None:
+        submit(*arguments, **options)
+        raise redis.ConnectionError("gone")
+
+    headers = {"Idempotency-Key": "mine"}
+    with monkeypatch.context() as broken:
+        broken.setattr(Ledger, "submit", lose)
+        assert (await client.post("/training-runs", json=ORDER, headers=headers)).status_code == 503
+    (run,) = (await client.get("/training-runs")).json()["runs"]
+    again = await client.post("/training-runs", json=ORDER, headers=headers)
+    assert (again.status_code, again.json()["id"], ledger.depth("training")) == (202, run["id"], 1)
+
+
+async def test_a_key_is_remembered_longer_than_its_job(
+    client: httpx.AsyncClient, ledger: Ledger, worker_settings: WorkerSettings
+) -> None:
+    """As long as its run: the same request finds that, and begins nothing; another body is refused."""
+    headers = {"Idempotency-Key": "mine"}
+    run = (await client.post("/training-runs", json=ORDER, headers=headers)).json()["id"]
+    write_log(worker_settings, run, event="finished", step=10)
+    with connect(worker_settings.redis_url) as broker:
+        broker.flushall()
+    same = await client.post("/training-runs", json=ORDER, headers=headers)
+    assert (same.json()["id"], same.json()["state"], ledger.depth("training")) == (run, "succeeded", 0)
+    other = await client.post("/training-runs", json=ORDER | {"preset": "course"}, headers=headers)
+    assert other.status_code == 422
+
+
+async def test_a_full_disk_is_said(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the run is noted, too: it is no fault of the service."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Runs, "write", full)
+    answer = await client.post("/training-runs", json=ORDER)
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:inpaint:problem:storage-unavailable")

@@ -198,8 +198,13 @@ def training() -> Iterator[Case]:
     yield sent("an array", 400, "", b"[1, 2]")
     yield sent("null", 400, "", b"null")
     yield sent("a number", 400, "", b"1e999")
-    yield sent("100000 brackets", 400, "", b"[" * 100_000)
-    yield sent("10000 objects deep", 400, "", b'{"overrides":' * 10_000 + b"1" + b"}" * 10_000)
+    yield sent("60000 brackets", 400, "", b"[" * 60_000)
+    yield sent("4000 objects deep", 400, "", b'{"overrides":' * 4_000 + b"1" + b"}" * 4_000)
+    yield sent("5000 unknown fields", 400, "f0", {f"f{number}": 1 for number in range(5_000)})
+    yield sent("more than 64 KiB", 413, "64 KiB", b"[" * 70_000)
+    yield sent(
+        "half a surrogate pair", 400, "no option", b'{"family":"dcgan","dataset":"faces","overrides":{"\\ud800":1}}'
+    )
     yield sent("a form", 400, "", b"family=dcgan&dataset=faces", "application/x-www-form-urlencoded")
     yield sent("sent as text", 400, "", json.dumps(order).encode(), "text/plain")
     yield sent("nothing in it", 400, "family", {})
