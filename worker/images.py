@@ -341,7 +341,7 @@ def _open(data: bytes, max_pixels: int, what: str) -> Image.Image:
     width, height = image.size
     if width * height > max_pixels:
         raise TooLargeError(
-            f"The {what} is {_times(image.size)}, more than the {_millions(max_pixels)} megapixels that are accepted. "
+            f"The {what} is {_times(image.size)}: at most {_millions(max_pixels)} megapixels are accepted. "
             "Reduce it and send it again."
         )
     return image
