@@ -43,6 +43,11 @@ def compose(
     return project
 
 
+def size_of(text: str) -> int:
+    """In bytes, of what Docker and the kernel read as `512m` or `1g`."""
+    return int(text[:-1]) << {"m": 20, "g": 30}[text[-1]]
+
+
 @pytest.mark.parametrize(
     ("profile", "services"),
     [
@@ -71,6 +76,21 @@ def test_every_container_is_held_tight() -> None:
         assert all(port["host_ip"] == "127.0.0.1" for port in published)
         if "build" in service:
             assert (ROOT / service["build"]["dockerfile"]).exists(), name
+
+
+def test_tmp_has_a_size_and_programs_load_where_torch_compiles() -> None:
+    """Docker mounts it without a bound and noexec unless told. The API's holds several of the largest uploads, and is
+    at most half of what the API may take."""
+    services = compose("compose.yaml", profiles=("gpu", "cpu", "monitoring"))["services"]
+    sizes = {}
+    for name, service in services.items():
+        (mount,) = service["tmpfs"]
+        found = re.fullmatch(r"/tmp:(exec,)?mode=1777,size=(\d+[mg])", mount)
+        assert found, name
+        assert bool(found[1]) == (name == "training"), name
+        sizes[name] = size_of(found[2])
+        assert sizes[name] <= int(service["deploy"]["resources"]["limits"]["memory"]) / 2, name
+    assert sizes["api"] >= 8 * ApiSettings().max_upload_bytes
 
 
 def test_a_file_of_keys_is_mounted_where_the_api_looks(tmp_path: Path) -> None:
