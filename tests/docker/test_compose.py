@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from prometheus_client.registry import Collector
 from app.main import create_app
 from app.metrics import LedgerCollector, Metrics
 from app.settings import ApiSettings
+from worker.connection import connect
 from worker.contracts import Failure, InpaintRequest, Result, SampleRequest
 from worker.ledger import Ledger, QueueFullError, Room, WorkerInfo
 from worker.settings import WorkerSettings
@@ -188,8 +190,6 @@ class TestMonitoring:
     @pytest.fixture
     def exported(self, redis_url: str, tmp_path: Path) -> set[str]:
         """Names of all samples, after one of everything has happened."""
-        from worker.connection import connect
-
         settings = WorkerSettings(redis_url=redis_url, data_dir=tmp_path, queue_limit=2)
         with connect(redis_url) as client:
             ledger = Ledger(client, settings)
@@ -233,6 +233,27 @@ class TestMonitoring:
         base = {re.sub(r"_(bucket|sum|count|created)$", "", name) for name in asked}
         ours = {re.sub(r"_(bucket|sum|count|created)$", "", name) for name in exported if name.startswith("inpaint_")}
         assert ours - base == {"inpaint_build_info"}
+
+    def test_the_first_of_what_an_alert_counts_is_not_missed(self, redis_url: str, tmp_path: Path) -> None:
+        """While nothing has happened, each series that an alert asks the increase of is there, for each label's value."""
+        with connect(redis_url) as client:
+            ledger = Ledger(client, WorkerSettings(redis_url=redis_url, data_dir=tmp_path))
+            families: list[Metric] = list(LedgerCollector(ledger).collect())
+        samples = [sample for family in families for sample in family.samples]
+        rules = " ".join(self.expressions())
+        asked = re.findall(r"increase\((\w+)(?:\{(.*?)\})?\[10m\]\)", rules)
+        assert {name for name, _ in asked} == {"inpaint_jobs_ended_total", "inpaint_leases_lost_total"}
+        for name, matchers in asked:
+            values = {label: words.split("|") for label, words in re.findall(r'(\w+)=~?"(.*?)"', matchers)}
+            for wanted in product(*values.values()):
+                labels = dict(zip(values, wanted, strict=True)).items()
+                assert any(sample.name == name and labels <= sample.labels.items() for sample in samples), wanted
+
+    def test_a_service_that_is_gone_is_told(self) -> None:
+        """All other rules are empty then, and so is `up` of a container that is stopped."""
+        configuration = yaml.safe_load((DOCKER / "prometheus/prometheus.yaml").read_text())
+        (scrape,) = configuration["scrape_configs"]
+        assert f'absent(up{{job="{scrape["job_name"]}"}} == 1)' in self.expressions()
 
     def test_the_dashboard_is_one(self) -> None:
         """Panels have ids of their own, do not overlap, and ask the data source that is provisioned."""
