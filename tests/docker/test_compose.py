@@ -21,6 +21,7 @@ from app.settings import ApiSettings
 from worker.connection import connect
 from worker.contracts import Failure, InpaintRequest, Result, SampleRequest
 from worker.ledger import Ledger, QueueFullError, Room, WorkerInfo
+from worker.logs import LogSettings
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -96,11 +97,14 @@ def test_tmp_has_a_size_and_programs_load_where_torch_compiles() -> None:
 
 
 def test_a_file_of_keys_is_mounted_where_the_api_looks(tmp_path: Path) -> None:
-    """And without one, nothing is named that the API would refuse to start without."""
-    api = compose("compose.yaml", API_KEYS_FILE=str(tmp_path / "keys"))["services"]["api"]
-    mounted = {volume["target"]: volume for volume in api["volumes"]}
-    assert mounted[api["environment"]["API_KEYS_FILE"]]["source"] == str(tmp_path / "keys")
-    assert mounted[api["environment"]["API_KEYS_FILE"]]["read_only"]
+    """And without one, nothing is named that the API would refuse to start without. A name alone is a file beside
+    compose.yaml."""
+    for named, file in ((str(tmp_path / "keys"), tmp_path / "keys"), ("keys", DOCKER / "keys")):
+        api = compose("compose.yaml", API_KEYS_FILE=named)["services"]["api"]
+        mounted = {volume["target"]: volume for volume in api["volumes"]}
+        assert mounted[api["environment"]["API_KEYS_FILE"]]["source"] == str(file)
+        assert mounted[api["environment"]["API_KEYS_FILE"]]["read_only"]
+        assert mounted[api["environment"]["API_KEYS_FILE"]]["bind"] == {"create_host_path": False}
     assert not compose("compose.yaml")["services"]["api"]["environment"]["API_KEYS_FILE"]
 
 
@@ -143,6 +147,37 @@ def test_no_variable_of_the_files_is_unknown_to_the_code() -> None:
     services = compose(*MANY_HOSTS, profiles=("gpu", "cpu"), STORAGE_URL="s3://b")["services"]
     for name in set(services) - {"broker"}:
         assert set(services[name]["environment"]) <= known, name
+
+
+def test_every_variable_of_the_readme_reaches_the_service_that_reads_it() -> None:
+    """What README.md's table tells an operator to set is as they set it, but for what is the container's own."""
+    table = (ROOT / "README.md").read_text().partition("## Configuration")[2].partition("With Docker:")[0]
+    told = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    of_all = {name.upper() for settings in (WorkerSettings, LogSettings) for name in settings.model_fields}
+    of_the_api = of_all | {name.upper() for name in ApiSettings.model_fields} | {"FORWARDED_ALLOW_IPS"}
+    assert len(told) > 20
+    assert told <= of_the_api
+    services = compose("compose.yaml", profiles=("gpu", "cpu"), **dict.fromkeys(told, "1"))["services"]
+    for name, own in {
+        "api": {"HOST", "PORT", "API_KEYS_FILE", "DEVICE"},
+        "inference": set(),
+        "training": set(),
+        "inference-cpu": {"DEVICE"},
+        "training-cpu": {"DEVICE"},
+    }.items():
+        read = told & (of_the_api if name == "api" else of_all) - own - {"DATA_DIR", "REDIS_URL"}
+        assert {key: services[name]["environment"].get(key) for key in read} == dict.fromkeys(read, "1"), name
+
+
+def test_a_variable_that_is_unset_keeps_the_programs_default() -> None:
+    """It is not there as an empty string; and none that an image sets is named without a value: Docker would take it
+    away."""
+    services = compose("compose.yaml", profiles=("gpu", "cpu"))["services"]
+    for name in set(services) - {"broker"}:
+        environment = services[name]["environment"]
+        assert {key for key, value in environment.items() if value == ""} <= {"API_KEYS_FILE"}, name
+        of_the_image = re.findall(r"\b([A-Z_]+)=", (ROOT / services[name]["build"]["dockerfile"]).read_text())
+        assert not {key for key, value in environment.items() if value is None} & set(of_the_image), name
 
 
 @pytest.mark.parametrize("files", [("compose.yaml",), MANY_HOSTS])
@@ -235,7 +270,7 @@ class TestMonitoring:
         assert ours - base == {"inpaint_build_info"}
 
     def test_the_first_of_what_an_alert_counts_is_not_missed(self, redis_url: str, tmp_path: Path) -> None:
-        """While nothing has happened, each series that an alert asks the increase of is there, for each label's value."""
+        """While nothing has happened, each series that an alert asks the increase of is there."""
         with connect(redis_url) as client:
             ledger = Ledger(client, WorkerSettings(redis_url=redis_url, data_dir=tmp_path))
             families: list[Metric] = list(LedgerCollector(ledger).collect())
