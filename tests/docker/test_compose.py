@@ -108,6 +108,19 @@ def test_a_file_of_keys_is_mounted_where_the_api_looks(tmp_path: Path) -> None:
     assert not compose("compose.yaml")["services"]["api"]["environment"]["API_KEYS_FILE"]
 
 
+def test_grafana_is_not_published_with_the_api_and_has_no_known_password() -> None:
+    """BIND opens the API alone; the password is a secret that Grafana does not start without."""
+    project = compose("compose.yaml", profiles=("monitoring",), BIND="0.0.0.0")
+    grafana = project["services"]["grafana"]
+    assert [port["host_ip"] for port in grafana["ports"]] == ["127.0.0.1"]
+    (secret,) = grafana["secrets"]
+    assert secret["target"] == "/run/secrets/grafana_password"
+    assert (
+        grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD"] == f"$$__file{{{secret['target']}}}"
+    )  # as Compose escapes
+    assert project["secrets"][secret["source"]]["file"] == str(DOCKER / "secrets/grafana_password")
+
+
 def test_workers_have_the_time_they_need_to_stop() -> None:
     """As long as the longest picture; a GPU is reserved for those that compute on one."""
     from worker.celery_app import SOFT_LIMIT_SECONDS
