@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from itertools import product
 from pathlib import Path
@@ -18,6 +19,7 @@ from prometheus_client.registry import Collector
 from app.main import create_app
 from app.metrics import LedgerCollector, Metrics
 from app.settings import ApiSettings
+from tests.conftest import BROKER
 from worker.connection import connect
 from worker.contracts import Failure, InpaintRequest, Result, SampleRequest
 from worker.ledger import Ledger, QueueFullError, Room, WorkerInfo
@@ -142,6 +144,31 @@ def test_on_many_hosts_nothing_secret_is_in_the_environment() -> None:
         assert {secret["source"] for secret in services[name]["secrets"]} == {"redis_url", "ca", "aws_credentials"}
         assert "outside" in services[name]["networks"]
     assert "--tls-port 6380" in " ".join(services["broker"]["command"])
+
+
+def test_the_broker_refuses_before_it_is_killed() -> None:
+    """A real one takes the command, evicts nothing, and stays below its limit with a quarter of it to spare."""
+    broker = compose("compose.yaml")["services"]["broker"]
+    # Not pytest's tmp_path: a socket's path must stay below 100 characters.
+    with tempfile.TemporaryDirectory(prefix="inpaint-test-") as folder:
+        command = [str(BROKER), *broker["command"][1:], "--port 0", "--unixsocket broker.sock"]
+        server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+        try:
+            with connect(f"unix://{folder}/broker.sock") as client:
+                told = {name: client.config_get(name)[name] for name in ("maxmemory", "maxmemory-policy", "appendonly")}
+        finally:
+            server.kill()
+            server.wait(10)
+    assert (told["maxmemory-policy"], told["appendonly"]) == ("noeviction", "yes")
+    assert 0 < int(told["maxmemory"]) <= 0.75 * int(broker["deploy"]["resources"]["limits"]["memory"])
+
+
+def test_the_brokers_memory_is_set_alike_on_one_host_and_on_many() -> None:
+    """Both what it may take and what its data may take of it."""
+    for files in (("compose.yaml",), MANY_HOSTS):
+        services = compose(*files, STORAGE_URL="s3://b", BROKER_MEMORY="4g", BROKER_MAXMEMORY="2800mb")["services"]
+        assert "--maxmemory 2800mb" in services["broker"]["command"]
+        assert int(services["broker"]["deploy"]["resources"]["limits"]["memory"]) == 4 << 30
 
 
 def test_settings_are_found_among_the_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
