@@ -146,6 +146,20 @@ def test_on_many_hosts_nothing_secret_is_in_the_environment() -> None:
     assert "--tls-port 6380" in " ".join(services["broker"]["command"])
 
 
+def test_many_hosts_may_share_a_folder_in_a_buckets_place(tmp_path: Path) -> None:
+    """All that share it have it where STORAGE_URL says, and no credentials are asked for."""
+    project = compose(*MANY_HOSTS, profiles=("gpu", "cpu"), STORAGE_URL="/shared", SHARED_DIR=str(tmp_path))
+    for name in set(project["services"]) - {"broker"}:
+        service = project["services"][name]
+        mounted = {volume["target"]: volume for volume in service["volumes"]}
+        assert mounted[service["environment"]["STORAGE_URL"]]["source"] == str(tmp_path), name
+        assert not mounted["/shared"].get("read_only"), name
+        assert "/data" in mounted, name
+    assert project["secrets"]["aws_credentials"]["file"] == "/dev/null"
+    told = compose(*MANY_HOSTS, STORAGE_URL="s3://b", AWS_CREDENTIALS_FILE="./secrets/aws_credentials")["secrets"]
+    assert told["aws_credentials"]["file"] == str(DOCKER / "secrets/aws_credentials")
+
+
 def test_the_broker_refuses_before_it_is_killed() -> None:
     """A real one takes the command, evicts nothing, and stays below its limit with a quarter of it to spare."""
     broker = compose("compose.yaml")["services"]["broker"]
