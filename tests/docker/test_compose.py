@@ -123,6 +123,18 @@ def test_grafana_is_not_published_with_the_api_and_has_no_known_password() -> No
     assert project["secrets"][secret["source"]]["file"] == str(DOCKER / "secrets/grafana_password")
 
 
+def test_a_rollback_is_a_tag_and_no_build() -> None:
+    """Each image of ours is named by IMAGE_TAG, and no two of them alike."""
+    for files in (("compose.yaml",), MANY_HOSTS):
+        for tag, variables in (("local", {}), ("1a2b3c4", {"IMAGE_TAG": "1a2b3c4"})):
+            services = compose(*files, profiles=("gpu", "cpu"), STORAGE_URL="s3://b", **variables)["services"]
+            assert {service["image"] for service in services.values() if "build" in service} == {
+                f"inpaint-api:{tag}",
+                f"inpaint-worker:{tag}-cuda",
+                f"inpaint-worker:{tag}-cpu",
+            }
+
+
 def test_workers_have_the_time_they_need_to_stop() -> None:
     """As long as the longest picture; a GPU is reserved for those that compute on one."""
     from worker.celery_app import SOFT_LIMIT_SECONDS
