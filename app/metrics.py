@@ -7,6 +7,8 @@ them all: take one (`max`), and add up only `inpaint_http_*` and `process_*`.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from itertools import product
+from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 from prometheus_client.core import (
@@ -19,9 +21,25 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from worker.connection import OUTAGES
+from worker.contracts import INFERENCE_QUEUE, TRAINING_QUEUE, FailureType
 from worker.ledger import Ledger, QueueStats, Room, WorkerInfo
 
 _BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+_QUEUES: Final = (INFERENCE_QUEUE, TRAINING_QUEUE)
+_KINDS: Final = ("inpaint", "sample", "training")
+_COUNTED: Final[Mapping[str, list[tuple[str, ...]]]] = {
+    "accepted": [*product(_KINDS)],
+    "refused": [*product(_QUEUES, ("queue-full", "storage-full"))],
+    "ended": [
+        *product(_KINDS, ("succeeded", "cancelled"), ("",)),
+        *product(_KINDS, ("failed",), get_args(FailureType)),
+    ],
+    "lost": [*product(_QUEUES)],
+    "pictures": [*product(("inpaint", "sample"))],
+}
+"""What may be counted, told as 0 until it is: Prometheus's `increase` passes over the first one of a series that begins
+with it."""
 
 Totals = Mapping[tuple[str, ...], float]
 
@@ -127,9 +145,9 @@ def _counters(totals: Totals) -> Iterable[Metric]:
         ("pictures", "inpaint_pictures", "Pictures completed or drawn.", ["kind"]),
     ):
         family = CounterMetricFamily(metric, f"{description} Outlives restarts.", labels=labels)
-        for key, value in totals.items():
-            if key[0] == name:
-                family.add_metric(key[1:], value)
+        counted = {key[1:]: value for key, value in totals.items() if key[0] == name}
+        for values, value in (dict.fromkeys(_COUNTED[name], 0.0) | counted).items():
+            family.add_metric(values, value)
         yield family
 
 

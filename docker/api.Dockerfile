@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # The API and the page: no torch, no weights. Build from the root of the repository:
-#   docker build -f docker/api.Dockerfile -t inpaint-api .
+#   docker build -f docker/api.Dockerfile -t inpaint-api:local .
 FROM python:3.13-slim-trixie AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/inpaint

@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # The workers, inference and training. Build from the root of the repository:
-#   docker build -f docker/worker.Dockerfile -t inpaint-worker:cuda .
-#   docker build -f docker/worker.Dockerfile -t inpaint-worker:cpu --build-arg DEVICE=cpu .
+#   docker build -f docker/worker.Dockerfile -t inpaint-worker:local-cuda .
+#   docker build -f docker/worker.Dockerfile -t inpaint-worker:local-cpu --build-arg DEVICE=cpu .
 FROM python:3.13-slim-trixie AS build
 # cuda: the package index's own build, which brings CUDA along. cpu: PyTorch's index of builds without it.
 ARG DEVICE=cuda

@@ -3,6 +3,7 @@
 import logging
 import os
 from pathlib import Path
+from typing import get_args
 
 import httpx
 import pytest
@@ -12,8 +13,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.main import create_app
 from app.settings import ApiSettings
 from tests.app.conftest import FakeWorker, until
-from worker.contracts import Failure, Result, SampleRequest
-from worker.ledger import Ledger
+from worker.contracts import (
+    Failure,
+    FailureType,
+    InpaintRequest,
+    JobRequest,
+    Result,
+    SampleRequest,
+    TrainingRequest,
+)
+from worker.ledger import Ledger, QueueFullError, Room, StorageFullError
 from worker.processes import resident_bytes
 from worker.settings import WorkerSettings
 
@@ -117,6 +126,35 @@ async def test_totals_are_counted_where_the_state_changes(
     assert {key: value for key, value in theirs.items() if "jobs_" in key} == {
         key: value for key, value in found.items() if "jobs_" in key
     }
+
+
+async def test_what_may_be_counted_is_there_as_0_before_it_happens(client: httpx.AsyncClient, ledger: Ledger) -> None:
+    """Prometheus's `increase` passes over the first of a series that begins with it: an alert would miss it."""
+    kinds = {kind.model_fields["kind"].default for kind in get_args(get_args(JobRequest)[0])}
+    before = await metrics(client)
+    for kind in kinds:
+        assert before[f"inpaint_jobs_accepted_total {kind}"] == 0
+        for reason in get_args(FailureType):
+            assert before[f"inpaint_jobs_ended_total {kind} {reason} failed"] == 0
+    picture = InpaintRequest(model="m@00000000", inputs_key="a")
+    run = TrainingRequest(family="dcgan", dataset="d")
+    for job_id, request in {"a": picture, "b": picture, "c": SampleRequest(model="m@00000000"), "d": run}.items():
+        ledger.submit(job_id, request)
+    for job_id in "ad":
+        assert (lost := ledger.lease(job_id, "node:1"))
+        assert ledger.lose(lost)
+    assert (done := ledger.lease("b", "node:1"))
+    assert ledger.succeed(done, Result(key="k", media_type="image/png", model="m@00000000"))
+    ledger.cancel("c")
+    for number in range(3):
+        ledger.submit(f"more-{number}", picture)
+    with pytest.raises(QueueFullError):
+        ledger.submit("one-too-many", picture)
+    ledger.note_room(Room(1, 1, full=True))
+    with pytest.raises(StorageFullError):
+        ledger.submit("e", picture)
+    after = await metrics(client)
+    assert {name for name in after if "_total " in name} == {name for name in before if "_total " in name}
 
 
 async def test_a_result_that_is_told_twice_counts_once(client: httpx.AsyncClient, ledger: Ledger) -> None:
