@@ -79,7 +79,7 @@ class LedgerCollector(Collector):
         up = GaugeMetricFamily("inpaint_broker_up", "Whether the broker answered this scrape.")
         try:
             stats, workers, totals = self._ledger.stats(), self._ledger.workers(), self._ledger.totals()
-            room = self._ledger.room()
+            room, memory = self._ledger.room(), self._ledger.memory()
         except OUTAGES:
             up.add_metric([], 0)
             yield up
@@ -89,6 +89,7 @@ class LedgerCollector(Collector):
         yield from _queues(stats)
         yield from _workers(workers, list(stats))
         yield from _room(room)
+        yield from _memory(*memory)
         yield from _counters(totals)
         yield from _histograms(totals)
 
@@ -134,6 +135,12 @@ def _room(room: Room | None) -> Iterable[Metric]:
         if room.free is not None:
             free.add_metric([], room.free)
     return used, free, full
+
+
+def _memory(used: int, limit: int | None) -> Iterable[Metric]:
+    taken = GaugeMetricFamily("inpaint_broker_memory_bytes", "That the broker's data take.", value=used)
+    most = GaugeMetricFamily("inpaint_broker_memory_limit_bytes", "That they may take; 0: no limit.", value=limit or 0)
+    return taken, most
 
 
 def _counters(totals: Totals) -> Iterable[Metric]:

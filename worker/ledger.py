@@ -42,6 +42,8 @@ CHANNEL: Final = "jobs"
 
 _PREFIX: Final = "inpaint:"
 _SCRIPT: Final = Path(__file__).with_name("ledger.lua").read_text()
+_THOUGH_FULL: Final = "#!lua flags=allow-oom\n"
+"""Before a script that runs where the broker's memory is full: what was accepted ends, and makes room."""
 _EVENT_ID: Final = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?")  # below 2**64
 _BLOCK_AT_MOST_MS: Final = 4000  # below the client's socket timeout
 _RETRY_AFTER_AT_MOST: Final = 60
@@ -158,6 +160,8 @@ class Room:
     free: int | None
     """What the disk still takes; None where it is no disk."""
     full: bool
+    broker: float = 0.0
+    """Share of its memory that the broker has taken; known to who measures alone."""
 
 
 class WorkerInfo(Contract):
@@ -191,7 +195,8 @@ class Ledger:
 
     def __init__(self, client: redis.Redis, settings: WorkerSettings) -> None:
         self._client = client
-        self._script = client.register_script(_SCRIPT)
+        self._submit_script = client.register_script(_SCRIPT)
+        self._script = client.register_script(_THOUGH_FULL + _SCRIPT)
         self._limit = settings.queue_limit
         self._lease_seconds = settings.lease_seconds
         self._max_attempts = settings.max_attempts
@@ -294,6 +299,11 @@ class Ledger:
         if not fields:
             return None
         return Room(int(fields["used"]), int(fields["free"]) if fields["free"] else None, fields["full"] == "1")
+
+    def memory(self) -> tuple[int, int | None]:
+        """How many bytes the broker has taken, and how many it may; None where nobody set a limit."""
+        info: Any = self._client.info("memory")
+        return info["used_memory"], info["maxmemory"] or None
 
     def evict(self, limit: int, older_than_seconds: float) -> list[str]:
         """Forget up to `limit` jobs that ended longer ago than this, the oldest first; their ids. The caller deletes
@@ -429,10 +439,11 @@ class Ledger:
         return bool(self._run("finish", lease.job.id, lease.token, state.value, *payload))
 
     def _run(self, command: str, *arguments: str | float) -> Any:
+        script = self._submit_script if command == "submit" else self._script
         for _ in range(_RESTARTS):
             with suppress(NoScriptError):  # the broker was started anew after it was taught the script: nothing has run
-                return self._script(args=[command, *arguments])
-        return self._script(args=[command, *arguments])
+                return script(args=[command, *arguments])
+        return script(args=[command, *arguments])
 
 
 def _raise_refusal(answer: Any) -> None:

@@ -1,8 +1,10 @@
-"""How full the storage is, and what is done about it: the oldest results make room; what is still too much is refused.
+"""How full storage and broker are, and what is done about it: the oldest results make room; what is still too much is
+refused.
 
 used < 90 % of the quota      nothing
 90 % and more                 sheets, which can be drawn again, and the results that ended longest ago are removed
 100 %, or too little free     the ledger accepts no job until there is room
+90 % of the broker's memory   the jobs that ended longest ago are forgotten, with their results
 """
 
 import logging
@@ -31,7 +33,9 @@ def make_room(
     """
     quota, least = settings.storage_quota_bytes, settings.storage_free_bytes
     used, free = storage.used(*FOLDERS), storage.free()
-    room = Room(used, free, full=(quota is not None and used >= quota) or (free is not None and free < least))
+    taken, limit = ledger.memory()
+    full = (quota is not None and used >= quota) or (free is not None and free < least)
+    room = Room(used, free, full, broker=taken / limit if limit else 0.0)
     ledger.note_room(room)
     if is_tight(room, settings):
         sheets = storage.expire("samples", 0)
@@ -47,4 +51,4 @@ def is_tight(room: Room, settings: WorkerSettings) -> bool:
     """Whether results have to go."""
     quota, least = settings.storage_quota_bytes, settings.storage_free_bytes
     over = quota is not None and room.used >= _EARLY * quota
-    return over or (room.free is not None and room.free < least / _EARLY)
+    return over or room.broker >= _EARLY or (room.free is not None and room.free < least / _EARLY)

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.worker.conftest import INPAINT, RESULT
+from worker.connection import OUTAGES
 from worker.contracts import Job
 from worker.ledger import Ledger, StorageFullError, UnknownJobError
 from worker.room import make_room
@@ -104,3 +106,24 @@ def test_a_disk_that_takes_nothing_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way of the folder")
     with pytest.raises(StorageUnavailableError, match="results/a"):
         Storage(tmp_path / "file").put("results/a", b"x")
+
+
+def test_a_broker_whose_memory_is_full_refuses_what_is_new_alone(
+    ledger: Ledger, client: redis.Redis, storage: Storage, settings: WorkerSettings, submit: Callable[..., Job]
+) -> None:
+    """What was accepted is run and ends; the jobs that ended longest ago are forgotten until there is room."""
+    first = submit()
+    try:
+        client.config_set("maxmemory", 1)
+        with pytest.raises(OUTAGES):
+            submit()
+        lease = ledger.lease(first.id, "node:1")
+        assert lease is not None
+        assert ledger.succeed(lease, RESULT)
+        ledger.sweep()
+        assert make_room(storage, ledger, settings, fetched_seconds=0).broker > 1
+        with pytest.raises(UnknownJobError):
+            ledger.get(first.id)
+    finally:
+        client.config_set("maxmemory", 0)
+    submit()
