@@ -114,6 +114,23 @@ def test_everything_can_be_done_by_keyboard_alone(page: Page) -> None:
     keyboard.up("ArrowRight")
 
 
+def test_the_tools_stay_in_sight_in_a_low_window(open_page: Callable[..., Page], address: str) -> None:
+    """Whatever the panel holds, it scrolls inside itself; the result's tools follow when the window shrinks."""
+    page = open_page(viewport={"width": 1366, "height": 625})
+    page.goto(address)
+    page.get_by_role("button", name="Portrait of an astronaut in an orange suit").click()
+    editor = Editor(page)
+    editor.expect_marked()
+    for section in ("Settings", "Keys and gestures"):
+        page.get_by_text(section).click()
+    expect(page.get_by_role("toolbar", name="Mask tools")).to_be_in_viewport(ratio=1)
+    editor.run()
+    for height in (625, 540):
+        page.set_viewport_size({"width": 1366, "height": height})
+        expect(page.get_by_role("toolbar", name="Comparison")).to_be_in_viewport(ratio=1)
+        assert page.evaluate("document.documentElement.scrollHeight") == height
+
+
 def test_undo_and_redo_bring_back_each_mask_exactly(editor: Editor) -> None:
     """Strokes, boxes, inversion and clearing are steps back and forth."""
     page = editor.page
