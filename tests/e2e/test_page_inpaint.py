@@ -256,9 +256,11 @@ def test_a_job_that_waits_can_be_cancelled(editor: Editor, service: Service, add
 
 
 def test_transparent_parts_can_be_marked_and_filled(page: Page) -> None:
-    """A picture with a hole of its own: the menu marks it, the result keeps its alpha channel."""
+    """A picture with a hole of its own: the menu marks it, the result shows there what was drawn and keeps its alpha
+    channel elsewhere."""
     colour = pixels(png(96, 64))
     alpha = np.full((64, 96, 1), 255, np.uint8)
+    alpha[50:] = 200
     alpha[20:40, 30:50] = 0
     file = io.BytesIO()
     Image.fromarray(np.concatenate([colour, alpha], axis=-1)).save(file, "PNG")
@@ -272,6 +274,7 @@ def test_transparent_parts_can_be_marked_and_filled(page: Page) -> None:
     assert result.shape == (64, 96, 4)
     kept = alpha[..., 0] > 0
     assert np.array_equal(result[kept], np.concatenate([colour, alpha], axis=-1)[kept])
+    assert (result[~kept][:, 3] == 255).all()
 
 
 def test_pictures_can_be_dropped_and_pasted(page: Page, picture: bytes) -> None:

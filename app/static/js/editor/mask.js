@@ -113,6 +113,15 @@ export class Mask {
     return new Map(this.tiles.map((tile, index) => [index, pack(tile)]));
   }
 
+  /** @param {Edit} snapshot @returns {boolean} whether the mask is what `snapshot` returned then */
+  matches(snapshot) {
+    return this.tiles.every((tile, index) => {
+      const now = pack(tile);
+      const then = snapshot.get(index);
+      return now.length === then.length && now.every((at, i) => at === then[i]);
+    });
+  }
+
   /** @returns {number} pixels to fill */
   count() {
     for (const index of this._stale) {
