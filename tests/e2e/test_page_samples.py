@@ -66,6 +66,19 @@ def test_a_picture_is_enlarged_and_left_by_keyboard(page: Page, address: str) ->
     expect(dialog).to_be_hidden()
 
 
+def test_going_back_closes_an_enlarged_picture(page: Page, address: str) -> None:
+    """The view that is gone back to can be used, and so can the samples afterwards."""
+    page.evaluate("location.hash = '#/samples?model=vanilla-gan&n=4&seed=3'")
+    enlarge = page.get_by_role("button", name="Enlarge picture 1", exact=True)
+    enlarge.click()
+    page.go_back()
+    page.get_by_role("link", name="Models").click()
+    expect(page.get_by_role("heading", level=1, name="Models")).to_be_visible()
+    page.get_by_role("link", name="Samples").click()
+    enlarge.click()
+    expect(page.get_by_role("dialog", name="Enlarged picture")).to_be_visible()
+
+
 def test_an_interpolation_leads_from_one_seed_to_another(page: Page, address: str) -> None:
     """The slider goes over the pictures on the way, blended into one another."""
     page.goto(address + "#/samples?model=dcgan&seed=1")

@@ -44,6 +44,11 @@ export class SamplesView {
     }
   }
 
+  /** The browser's Back leads away from an enlarged picture too, and its dialog makes all the rest inert. */
+  hide() {
+    this.lightbox.close();
+  }
+
   keyChanged() {
     this.draw();
   }
