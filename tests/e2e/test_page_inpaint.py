@@ -232,6 +232,62 @@ def test_the_result_is_compared_kept_and_gone_on_from(editor: Editor) -> None:
     assert np.array_equal(editor.result(), first)
 
 
+def test_the_mask_in_progress_waits_while_an_older_result_is_looked_at(editor: Editor) -> None:
+    """It is there with its undo when one comes back, on whatever picture; with none, the result's own mask is."""
+    page = editor.page
+    older, back = page.get_by_role("button", name="Result photo.png"), page.get_by_role("button", name="Back to the mask")
+    editor.drag((0.4, 0.4), (0.5, 0.4))
+    first = editor.mask()
+    editor.run()
+    result = editor.result()
+    page.get_by_role("button", name="Go on from the result").click()
+    editor.expect_marked(False)
+    older.click()
+    back.click()
+    editor.expect_marked()
+    assert np.array_equal(editor.mask(), first)
+
+    editor.open("other.png", png(200, 100))
+    editor.drag((0.4, 0.4), (0.6, 0.6))
+    editor.drag((0.4, 0.6), (0.6, 0.4))
+    mask = editor.mask()
+    older.click()
+    expect(page.get_by_role("heading", name="photo.png")).to_be_visible()
+    expect(editor.facts).to_contain_text("320 × 240")
+    assert np.array_equal(editor.result(), result)
+    back.click()
+    expect(page.get_by_role("heading", name="other.png")).to_be_visible()
+    assert np.array_equal(editor.mask(), mask)
+    page.get_by_role("button", name="Undo").click()
+    editor.expect_marked()
+    assert 0 < editor.mask().sum() < mask.sum()
+
+
+def test_painting_is_given_up_only_when_asked_for(editor: Editor) -> None:
+    """Another picture, and Close, ask first; where nothing is painted, or a result holds it, they do not."""
+    page = editor.page
+    question = page.get_by_role("dialog", name="Give up what you painted?")
+    editor.drag((0.4, 0.4), (0.5, 0.4))
+    editor.expect_marked()
+    for leave in (lambda: editor.open("other.png", png(200, 100)), page.get_by_role("button", name="Close").click):
+        leave()
+        expect(question).to_contain_text("photo.png")
+        question.get_by_role("button", name="Keep it").click()
+        expect(question).to_be_hidden()
+        expect(page.get_by_role("heading", name="photo.png")).to_be_visible()
+        editor.expect_marked()
+    editor.open("other.png", png(200, 100))
+    question.get_by_role("button", name="Give it up").click()
+    expect(page.get_by_role("heading", name="other.png")).to_be_visible()
+    editor.expect_marked(False)
+    editor.drag((0.4, 0.4), (0.5, 0.4))
+    editor.run()
+    editor.open("third.png", png(100, 100))
+    expect(page.get_by_role("heading", name="third.png")).to_be_visible()
+    page.get_by_role("button", name="Close").click()
+    expect(editor.root).to_have_attribute("data-state", "empty")
+
+
 def test_a_job_that_waits_can_be_cancelled(editor: Editor, service: Service, address: str) -> None:
     """The page tells how many are ahead; Cancel ends the job at the service and brings the mask back, ready to run
     again."""

@@ -28,6 +28,13 @@ export class Mask {
     this._edit = null;
   }
 
+  /** @param {Edit} snapshot @param {{width: number, height: number}} size @returns {Mask} as it was then */
+  static from(snapshot, { width, height }) {
+    const mask = new Mask(width, height);
+    mask.swap(snapshot);
+    return mask;
+  }
+
   /** Start recording an edit; every change up to `commit` belongs to it. */
   begin() {
     this._edit = new Map();

@@ -7,6 +7,8 @@ import { duration } from "../format.js";
  * @typedef {object} Entry
  * @property {import("../editor/picture.js").Picture} picture before
  * @property {import("../editor/mask.js").Edit} mask packed
+ * @property {number} left where it begins: a column of the picture
+ * @property {number} share of the picture that it covers, 0 to 1
  * @property {Blob} blob the result, as the service gave it
  * @property {string} url of the result, for <img>
  * @property {any} job

@@ -85,7 +85,7 @@ export function listenForFiles(element, { onFile, onNothing }) {
     else onNothing("What was dropped is no file. Save the picture first, then drop its file here.");
   });
   document.addEventListener("paste", (event) => {
-    if (element.offsetParent === null) return;
+    if (element.offsetParent === null || event.target.closest?.("dialog")) return;
     const file = Array.from(event.clipboardData?.files ?? []).find((each) => each.type.startsWith("image/"));
     if (!file) return;
     event.preventDefault();

@@ -7,24 +7,27 @@
  */
 
 import { announce } from "../announce.js";
-import { address, Problem } from "../api.js";
+import { Problem, request } from "../api.js";
 import { download, h, icon, showError } from "../dom.js";
 import { decodeMask, encodeMask } from "../editor/mask-file.js";
 import { Mask } from "../editor/mask.js";
 import { openPicture } from "../editor/picture.js";
 import { paintStroke } from "../editor/shapes.js";
 import { Stage } from "../editor/stage.js";
+import { View } from "../editor/view.js";
 import { percent } from "../format.js";
 import { createCompare } from "./compare.js";
 import { createHistory } from "./history.js";
 import { createKeys } from "./keys.js";
 import { createProgress } from "./progress.js";
+import { createQuestion } from "./question.js";
 import { createResult } from "./result.js";
 import { CancelledError, complete } from "./run.js";
 import { createSettings } from "./settings.js";
 import { createStart, listenForFiles } from "./start.js";
 import { createToolbar } from "./toolbar.js";
 
+/** @typedef {import("../editor/mask.js").Edit} Edit */
 /** @typedef {import("../editor/picture.js").Picture} Picture */
 /** @typedef {import("./history.js").Entry} Entry */
 
@@ -42,6 +45,7 @@ export class InpaintView {
     this.settings = createSettings();
     this.progress = createProgress(() => this.cancel());
     this.result = createResult({ onContinue: () => this.continueFromResult(), onBack: () => this.edit() });
+    this.question = createQuestion();
     this.history = createHistory({
       onOpen: (entry) => this.showEntry(entry),
       onForget: (entry, left) => this._release(entry.picture, left),
@@ -50,6 +54,10 @@ export class InpaintView {
     this.entry = null;
     /** @type {AbortController | null} */
     this.run = null;
+    /** @type {symbol | null} the picture that is being opened */
+    this._opening = null;
+    /** @type {Edit | null} the mask as it was given, or completed last: nothing is lost with it */
+    this._kept = null;
     /** @type {Picture | null} the example that was opened last: its mask is a gift */
     this._example = null;
     this._build();
@@ -63,6 +71,10 @@ export class InpaintView {
 
   show({ first }) {
     if (first) this.settings.load();
+  }
+
+  hide() {
+    this.question.close();
   }
 
   keyChanged() {
@@ -133,6 +145,7 @@ export class InpaintView {
         h("p", { class: "opening-note" }, "Opening…"),
       ),
       panel,
+      this.question.element,
     );
     this.toolbar.element.classList.add("edit-bar");
     this.compare.bar.classList.add("result-bar");
@@ -157,18 +170,45 @@ export class InpaintView {
     if (state === "empty") this._name.textContent = "";
   }
 
+  /** Whether there is painting that no result holds. */
+  get _unfinished() {
+    const { mask } = this.stage;
+    return Boolean(mask) && mask.count() > 0 && !mask.matches(this._kept);
+  }
+
+  /** @returns {Promise<boolean>} whether what is on the stage may go */
+  async _mayGo() {
+    return !this._unfinished || this.question.ask(this.stage.picture.name);
+  }
+
   /** @param {File} file */
-  async openFile(file) {
+  openFile(file) {
+    return this._bring(async () => ({ picture: await openPicture(file, file.name || "pasted.png") }));
+  }
+
+  /**
+   * Put a picture in the place of what is on the stage: of two, the one that was asked for last.
+   * @param {() => Promise<{picture: Picture, mask?: Mask}>} load @param {{stay?: boolean}} [options] as in `Stage.open`
+   */
+  async _bring(load, options) {
     if (this.run) return;
     this._fail();
+    const opening = (this._opening = Symbol("opening"));
     this.root.classList.add("opening");
     try {
-      this._open(await openPicture(file, file.name || "pasted.png"));
+      const { picture, mask } = await load();
+      if (this._opening === opening && (await this._mayGo())) this._open(picture, mask, options);
+      else this._release(picture, this.history.entries);
     } catch (error) {
       this._fail(error.message);
     } finally {
-      this.root.classList.remove("opening");
+      if (this._opening === opening) this._endOpening();
     }
+  }
+
+  _endOpening() {
+    this._opening = null;
+    this.root.classList.remove("opening");
   }
 
   /** Said where the picture was to appear: on the start page, or over the picture that stays. @param {string} [message] */
@@ -178,11 +218,9 @@ export class InpaintView {
   }
 
   /** @param {import("./examples.js").Example} example */
-  async openExample(example) {
-    this._fail();
-    try {
-      const response = await fetch(address(example.file));
-      if (!response.ok) throw new Problem(response.status, "Not there", "This example could not be loaded.");
+  openExample(example) {
+    return this._bring(async () => {
+      const response = await request(example.file);
       const picture = await openPicture(await response.blob(), example.name);
       const mask = new Mask(picture.width, picture.height);
       for (const { radius, points } of example.strokes) {
@@ -190,10 +228,8 @@ export class InpaintView {
         track.forEach((point, i) => paintStroke(mask, track[Math.max(i - 1, 0)], point, radius, 1));
       }
       this._example = picture;
-      this._open(picture, mask);
-    } catch (error) {
-      this._fail(error instanceof TypeError ? "The example could not be loaded: no connection." : error.message);
-    }
+      return { picture, mask };
+    });
   }
 
   /** @param {Picture} picture @param {Mask} [mask] @param {{stay?: boolean}} [options] as in `Stage.open` */
@@ -201,9 +237,8 @@ export class InpaintView {
     const before = this.stage.picture;
     this._state("edit");
     this.stage.open(picture, mask, options);
+    this._kept = this.stage.mask.snapshot();
     if (before && before !== picture) this._release(before, this.history.entries);
-    this._name.textContent = picture.name;
-    this._name.title = picture.name;
     showError(this._runError);
     this._updateCoverage();
     this.stage.element.focus({ preventScroll: true });
@@ -215,16 +250,24 @@ export class InpaintView {
     if (picture !== this.stage.picture && !entries.some((entry) => entry.picture === picture)) picture.close();
   }
 
-  close() {
+  async close() {
+    if (!(await this._mayGo())) return;
     this.cancel();
+    this._endOpening();
     const { picture } = this.stage;
     this.stage.picture = this.stage.mask = null;
     if (picture) this._release(picture, this.history.entries);
     this._state("empty");
   }
 
+  /** Back to what is being painted, where that waits on the stage; else to the mask of the result that is shown. */
   edit() {
+    const { picture, mask } = this.entry;
+    if (!this._unfinished && !(picture === this.stage.picture && this.stage.mask.matches(mask))) {
+      return this._bring(async () => ({ picture, mask: Mask.from(mask, picture) }));
+    }
     this._state("edit");
+    this._updateCoverage();
     this.stage.element.focus({ preventScroll: true });
   }
 
@@ -237,7 +280,7 @@ export class InpaintView {
       return;
     }
     showError(this._runError);
-    const snapshot = mask.snapshot();
+    const marks = { mask: mask.snapshot(), left: mask.bounds().x0, share: this.stage.coverage() };
     this.run = new AbortController();
     this._state("running");
     this.progress.start();
@@ -246,7 +289,8 @@ export class InpaintView {
         onJob: (job) => this.progress.show(job),
         signal: this.run.signal,
       });
-      const entry = { ...completion, picture, mask: snapshot, url: URL.createObjectURL(completion.blob) };
+      const entry = { ...completion, ...marks, picture, url: URL.createObjectURL(completion.blob) };
+      this._kept = entry.mask;
       this.history.add(entry);
       this._showResult(entry);
       announce(`Done. ${percent(completion.job.result.changed)} of the picture changed.`);
@@ -269,29 +313,26 @@ export class InpaintView {
 
   /** @param {Entry} entry of the history */
   showEntry(entry) {
-    if (this.run) return;
-    if (entry.picture !== this.stage.picture || entry !== this.entry) {
-      const mask = new Mask(entry.picture.width, entry.picture.height);
-      mask.swap(entry.mask);
-      this._open(entry.picture, mask);
-    }
-    this._showResult(entry);
+    if (!this.run) this._showResult(entry);
   }
 
+  /** The stage keeps its picture and its mask meanwhile. */
   _showResult(entry) {
+    const { picture, url, left, share } = entry;
     this.entry = entry;
     this._state("result");
+    this._describe(picture, share);
     // The slider stands at the left end of what was filled: the result is seen at once, the original a drag away.
-    const left = this.stage.mask.bounds()?.x0 ?? 0;
-    this.compare.show(entry.picture, entry.url, left, this.stage.view);
+    this.compare.show(picture, url, left, picture === this.stage.picture ? this.stage.view : new View());
     this.result.show(entry);
     this.history.mark(entry);
     this.compare.focus();
   }
 
-  async continueFromResult() {
+  continueFromResult() {
     const { blob, picture } = this.entry;
-    this._open(await openPicture(blob, `${picture.stem}.png`), undefined, { stay: true });
+    const stay = picture === this.stage.picture;
+    return this._bring(async () => ({ picture: await openPicture(blob, `${picture.stem}.png`) }), { stay });
   }
 
   /** @param {File} file */
@@ -321,14 +362,20 @@ export class InpaintView {
     clearTimeout(this._counting);
     // Counting waits until the stroke's last frame is drawn.
     this._counting = setTimeout(() => {
-      if (this.stage.picture !== picture) return;
+      if (this.stage.picture !== picture || this.root.dataset.state === "result") return;
       const share = this.stage.coverage();
-      const marked = share ? `${percent(share)} marked` : "nothing marked yet";
-      this._facts.textContent = `${picture.width} × ${picture.height}, ${marked}`;
+      this._describe(picture, share);
       this._runButton.disabled = share === 0;
       const given = picture === this._example && !this.stage.undoStack.canUndo;
       const next = given ? "The mask is drawn already: run it, or paint your own." : "";
       this._hint.textContent = share ? next : "Paint over what should go first.";
     }, 30);
+  }
+
+  /** @param {Picture} picture @param {number} share of it that is marked */
+  _describe(picture, share) {
+    const marked = share ? `${percent(share)} marked` : "nothing marked yet";
+    this._name.textContent = this._name.title = picture.name;
+    this._facts.textContent = `${picture.width} × ${picture.height}, ${marked}`;
   }
 }
