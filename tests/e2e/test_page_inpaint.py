@@ -288,6 +288,40 @@ def test_painting_is_given_up_only_when_asked_for(editor: Editor) -> None:
     expect(editor.root).to_have_attribute("data-state", "empty")
 
 
+def test_the_browser_asks_before_work_is_left(editor: Editor) -> None:
+    """While something is painted or a run is under way, and for a result until it, or what came of it, is downloaded."""
+    page = editor.page
+
+    def asks() -> bool:
+        return not page.evaluate("window.dispatchEvent(new Event('beforeunload', { cancelable: true }))")
+
+    assert not asks()
+    editor.drag((0.4, 0.4), (0.5, 0.4))
+    assert asks()
+    held: list[Route] = []
+    page.route("**/inpaint/*", lambda route: held.append(route))
+    with page.expect_request("**/inpaint/*"):
+        editor.run_button.click()
+    assert asks()
+    held[0].continue_()
+    editor.expect_result()
+    page.unroute("**/inpaint/*")
+    assert asks()
+    page.get_by_role("button", name="Go on from the result").click()
+    editor.expect_marked(False)
+    editor.drag((0.6, 0.6), (0.65, 0.6))
+    editor.run()
+    editor.result()
+    assert not asks()
+    page.get_by_role("button", name="Back to the mask").click()
+    editor.drag((0.4, 0.4), (0.5, 0.4))
+
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    page.reload()
+    assert asked == ["beforeunload"]
+
+
 def test_a_job_that_waits_can_be_cancelled(editor: Editor, service: Service, address: str) -> None:
     """The page tells how many are ahead; Cancel ends the job at the service and brings the mask back, ready to run
     again."""

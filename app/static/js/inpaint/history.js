@@ -13,6 +13,7 @@ import { duration } from "../format.js";
  * @property {string} url of the result, for <img>
  * @property {any} job
  * @property {number} seconds
+ * @property {boolean} [saved] whether it was downloaded
  */
 
 const MOST = 24;
@@ -58,6 +59,10 @@ export function createHistory({ onOpen, onForget }) {
         onForget(gone, entries);
       }
       element.hidden = false;
+    },
+    /** Note that a result was downloaded, and in it those that it was gone on from. @param {Entry} entry */
+    noteSaved(entry) {
+      for (let each = entry; each; each = entries.find(({ blob }) => blob === each.picture.file)) each.saved = true;
     },
     /** @param {Entry | null} entry that is on the stage */
     mark(entry) {

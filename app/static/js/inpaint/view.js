@@ -44,7 +44,11 @@ export class InpaintView {
     this.compare = createCompare();
     this.settings = createSettings();
     this.progress = createProgress(() => this.cancel());
-    this.result = createResult({ onContinue: () => this.continueFromResult(), onBack: () => this.edit() });
+    this.result = createResult({
+      onSave: (entry) => this.history.noteSaved(entry),
+      onContinue: () => this.continueFromResult(),
+      onBack: () => this.edit(),
+    });
     this.question = createQuestion();
     this.history = createHistory({
       onOpen: (entry) => this.showEntry(entry),
@@ -65,6 +69,10 @@ export class InpaintView {
     document.addEventListener("keydown", (event) => {
       const runs = event.key === "Enter" && (event.ctrlKey || event.metaKey);
       if (runs && root.offsetParent !== null && root.dataset.state === "edit") this.complete();
+    });
+    window.addEventListener("beforeunload", (event) => {
+      // The browser asks then, in words of its own.
+      if (this.run || this._unfinished || this.history.entries.some(({ saved }) => !saved)) event.preventDefault();
     });
     this._state("empty");
   }
