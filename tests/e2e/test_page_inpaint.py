@@ -8,7 +8,7 @@ from collections.abc import Callable
 import httpx
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import JSHandle, Page, Route, expect
 
 from tests.e2e.conftest import png
 from tests.e2e.editor import Editor, pixels
@@ -235,7 +235,10 @@ def test_the_result_is_compared_kept_and_gone_on_from(editor: Editor) -> None:
 def test_the_mask_in_progress_waits_while_an_older_result_is_looked_at(editor: Editor) -> None:
     """It is there with its undo when one comes back, on whatever picture; with none, the result's own mask is."""
     page = editor.page
-    older, back = page.get_by_role("button", name="Result photo.png"), page.get_by_role("button", name="Back to the mask")
+    older, back = (
+        page.get_by_role("button", name="Result photo.png"),
+        page.get_by_role("button", name="Back to the mask"),
+    )
     editor.drag((0.4, 0.4), (0.5, 0.4))
     first = editor.mask()
     editor.run()
@@ -370,14 +373,7 @@ def test_transparent_parts_can_be_marked_and_filled(page: Page) -> None:
 def test_pictures_can_be_dropped_and_pasted(page: Page, picture: bytes) -> None:
     """Both ways end with the picture on the stage; what is no file is said to be none."""
     editor = Editor(page)
-    handle = page.evaluate_handle(
-        """data => {
-            const transfer = new DataTransfer();
-            transfer.items.add(new File([new Uint8Array(data)], "dropped.png", { type: "image/png" }));
-            return transfer;
-        }""",
-        list(picture),
-    )
+    handle = _transfer(page, picture)
     page.dispatch_event("#view-inpaint", "drop", {"dataTransfer": handle})
     expect(page.get_by_role("heading", name="dropped.png")).to_be_visible()
     page.get_by_role("button", name="Close").click()
@@ -389,6 +385,70 @@ def test_pictures_can_be_dropped_and_pasted(page: Page, picture: bytes) -> None:
     nothing = page.evaluate_handle("new DataTransfer()")
     page.dispatch_event("#view-inpaint", "drop", {"dataTransfer": nothing})
     expect(editor.error).to_contain_text("no file")
+
+
+def test_no_run_starts_while_a_picture_is_being_opened(editor: Editor) -> None:
+    """Neither by the button nor by the key: the mask of one picture would meet the other."""
+    page = editor.page
+    editor.drag((0.4, 0.4), (0.5, 0.4))
+    expect(editor.run_button).to_be_enabled()
+    page.evaluate(
+        """() => {
+            const decode = createImageBitmap;
+            const held = new Promise((resolve) => (window.decodeNow = resolve));
+            window.createImageBitmap = (...all) => held.then(() => decode(...all));
+        }"""
+    )
+    expect(page.get_by_text("Opening…")).to_be_hidden()
+    editor.open("other.png", png(200, 100))
+    expect(page.get_by_text("Opening…")).to_be_visible()
+    expect(editor.run_button).to_be_disabled()
+    page.keyboard.press("Control+Enter")
+    expect(editor.root).to_have_attribute("data-state", "edit")
+    page.evaluate("window.decodeNow()")
+    page.get_by_role("button", name="Give it up").click()
+    expect(page.get_by_role("heading", name="other.png")).to_be_visible()
+    editor.drag((0.4, 0.4), (0.5, 0.4))
+    editor.run()
+    assert editor.result().shape == (100, 200, 3)
+
+
+def test_no_picture_takes_the_place_of_one_that_is_being_completed(editor: Editor, picture: bytes) -> None:
+    """Replace is disabled, and what is dropped or pasted is refused in words."""
+    page = editor.page
+    editor.drag((0.4, 0.4), (0.5, 0.4))
+    held: list[Route] = []
+    page.route("**/inpaint/*", lambda route: held.append(route))
+    with page.expect_request("**/inpaint/*"):
+        editor.run_button.click()
+    expect(page.get_by_role("button", name="Replace")).to_be_disabled()
+    handle = _transfer(page, picture)
+    assert (
+        page.locator("#view-inpaint").evaluate(
+            """(view, dataTransfer) => {
+            for (const type of ["dragenter", "dragover", "drop"]) view.dispatchEvent(new DragEvent(type, { dataTransfer }));
+            return dataTransfer.dropEffect;
+        }""",
+            handle,
+        )
+        == "none"
+    )
+    expect(editor.error).to_contain_text("A run is under way.")
+    held[0].continue_()
+    editor.expect_result()
+    expect(page.get_by_role("heading", name="photo.png")).to_be_visible()
+
+
+def _transfer(page: Page, picture: bytes) -> JSHandle:
+    """What is dropped or pasted: one file, dropped.png."""
+    return page.evaluate_handle(
+        """data => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(data)], "dropped.png", { type: "image/png" }));
+            return transfer;
+        }""",
+        list(picture),
+    )
 
 
 def test_the_page_works_behind_a_path_prefix(open_page: Callable[..., Page], address: str, picture: bytes) -> None:

@@ -63,20 +63,23 @@ export function createStart({ onFile, onExample }) {
 /**
  * Pictures that are dropped on an element or pasted anywhere while it is on screen.
  * @param {HTMLElement} element
- * @param {{onFile: (file: File) => void, onNothing: (message: string) => void}} listeners
+ * @param {{accepts: () => boolean, onFile: (file: File) => void, onNothing: (message: string) => void}} listeners
  */
-export function listenForFiles(element, { onFile, onNothing }) {
+export function listenForFiles(element, { accepts, onFile, onNothing }) {
   let depth = 0;
   const mark = (change) => {
     depth = Math.max(0, depth + change);
-    element.classList.toggle("dropping", depth > 0);
+    element.classList.toggle("dropping", depth > 0 && accepts());
   };
   element.addEventListener("dragenter", (event) => {
     event.preventDefault();
     mark(1);
   });
   element.addEventListener("dragleave", () => mark(-1));
-  element.addEventListener("dragover", (event) => event.preventDefault());
+  element.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    if (!accepts()) event.dataTransfer.dropEffect = "none";
+  });
   element.addEventListener("drop", (event) => {
     event.preventDefault();
     mark(-depth);

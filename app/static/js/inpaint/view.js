@@ -51,7 +51,7 @@ export class InpaintView {
     });
     this.question = createQuestion();
     this.history = createHistory({
-      onOpen: (entry) => this.showEntry(entry),
+      onOpen: (entry) => this.showResult(entry),
       onForget: (entry, left) => this._release(entry.picture, left),
     });
     /** @type {Entry | null} the result on the stage */
@@ -65,7 +65,11 @@ export class InpaintView {
     /** @type {Picture | null} the example that was opened last: its mask is a gift */
     this._example = null;
     this._build();
-    listenForFiles(root, { onFile: (file) => this.openFile(file), onNothing: (message) => this._fail(message) });
+    listenForFiles(root, {
+      accepts: () => !this.run,
+      onFile: (file) => this.openFile(file),
+      onNothing: (message) => this._fail(message),
+    });
     document.addEventListener("keydown", (event) => {
       const runs = event.key === "Enter" && (event.ctrlKey || event.metaKey);
       if (runs && root.offsetParent !== null && root.dataset.state === "edit") this.complete();
@@ -113,7 +117,7 @@ export class InpaintView {
         if (file) this.openMask(file);
       },
     });
-    const replace = h("button", { type: "button", class: "link", onclick: () => this.start.choose() }, "Replace");
+    this._replace = h("button", { type: "button", class: "link", onclick: () => this.start.choose() }, "Replace");
     const close = h("button", { type: "button", class: "link", onclick: () => this.close() }, "Close");
     const panel = h(
       "aside",
@@ -123,7 +127,7 @@ export class InpaintView {
         { class: "panel-section picture-section" },
         this._name,
         this._facts,
-        h("p", { class: "links" }, replace, close),
+        h("p", { class: "links" }, this._replace, close),
       ),
       h(
         "section",
@@ -171,6 +175,8 @@ export class InpaintView {
     this.stage.element.inert = state === "running";
     this.toolbar.element.inert = state === "running";
     this.settings.element.inert = state === "running";
+    this.history.element.inert = state === "running";
+    this._replace.disabled = state === "running";
     this.result.element.hidden = state !== "result";
     this._runButton.hidden = state !== "edit";
     this._hint.hidden = state !== "edit";
@@ -199,10 +205,11 @@ export class InpaintView {
    * @param {() => Promise<{picture: Picture, mask?: Mask}>} load @param {{stay?: boolean}} [options] as in `Stage.open`
    */
   async _bring(load, options) {
-    if (this.run) return;
+    if (this.run) return this._fail("A run is under way. Wait for its result, or cancel it, then open the picture.");
     this._fail();
     const opening = (this._opening = Symbol("opening"));
     this.root.classList.add("opening");
+    this._runButton.disabled = true;
     try {
       const { picture, mask } = await load();
       if (this._opening === opening && (await this._mayGo())) this._open(picture, mask, options);
@@ -217,6 +224,7 @@ export class InpaintView {
   _endOpening() {
     this._opening = null;
     this.root.classList.remove("opening");
+    this._updateCoverage();
   }
 
   /** Said where the picture was to appear: on the start page, or over the picture that stays. @param {string} [message] */
@@ -261,6 +269,7 @@ export class InpaintView {
   async close() {
     if (!(await this._mayGo())) return;
     this.cancel();
+    this._endRun();
     this._endOpening();
     const { picture } = this.stage;
     this.stage.picture = this.stage.mask = null;
@@ -281,7 +290,7 @@ export class InpaintView {
 
   async complete() {
     const { picture, mask } = this.stage;
-    if (!picture || this.run) return;
+    if (!picture || this.run || this._opening) return;
     if (mask.count() === 0) {
       this._updateCoverage();
       announce(this._hint.textContent);
@@ -289,28 +298,33 @@ export class InpaintView {
     }
     showError(this._runError);
     const marks = { mask: mask.snapshot(), left: mask.bounds().x0, share: this.stage.coverage() };
-    this.run = new AbortController();
+    const run = (this.run = new AbortController());
     this._state("running");
     this.progress.start();
     try {
       const completion = await complete(picture, mask, this.settings.values, {
         onJob: (job) => this.progress.show(job),
-        signal: this.run.signal,
+        signal: run.signal,
       });
       const entry = { ...completion, ...marks, picture, url: URL.createObjectURL(completion.blob) };
       this._kept = entry.mask;
       this.history.add(entry);
-      this._showResult(entry);
+      this.showResult(entry);
       announce(`Done. ${percent(completion.job.result.changed)} of the picture changed.`);
     } catch (error) {
-      if (this.root.dataset.state === "running") this._state("edit");
+      if (this.run !== run) return; // its picture was closed
+      this._state("edit");
       if (error instanceof CancelledError) announce("Cancelled.");
       else if (error instanceof Problem) showError(this._runError, error.message);
       else throw error;
     } finally {
-      this.run = null;
-      this.progress.stop();
+      if (this.run === run) this._endRun();
     }
+  }
+
+  _endRun() {
+    this.run = null;
+    this.progress.stop();
   }
 
   cancel() {
@@ -319,13 +333,8 @@ export class InpaintView {
     this.run.abort();
   }
 
-  /** @param {Entry} entry of the history */
-  showEntry(entry) {
-    if (!this.run) this._showResult(entry);
-  }
-
-  /** The stage keeps its picture and its mask meanwhile. */
-  _showResult(entry) {
+  /** Show a result; the stage keeps its picture and its mask meanwhile. @param {Entry} entry */
+  showResult(entry) {
     const { picture, url, left, share } = entry;
     this.entry = entry;
     this._state("result");
@@ -349,6 +358,7 @@ export class InpaintView {
     showError(this._stageError);
     try {
       const read = await decodeMask(file, picture.width, picture.height);
+      if (this.stage.picture !== picture) return;
       this.stage.edit((mask) => {
         mask.clear();
         for (const [index, tile] of read.tiles.entries()) if (tile) mask.replace(index, tile);
@@ -373,7 +383,7 @@ export class InpaintView {
       if (this.stage.picture !== picture || this.root.dataset.state === "result") return;
       const share = this.stage.coverage();
       this._describe(picture, share);
-      this._runButton.disabled = share === 0;
+      this._runButton.disabled = share === 0 || this._opening !== null;
       const given = picture === this._example && !this.stage.undoStack.canUndo;
       const next = given ? "The mask is drawn already: run it, or paint your own." : "";
       this._hint.textContent = share ? next : "Paint over what should go first.";
