@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 from collections.abc import Callable
 
@@ -323,6 +324,38 @@ def test_the_browser_asks_before_work_is_left(editor: Editor) -> None:
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
     page.reload()
     assert asked == ["beforeunload"]
+
+
+def test_a_result_that_comes_while_another_view_is_shown_is_laid_out_on_return(editor: Editor) -> None:
+    """As it is for one who stayed: the whole picture, with the slider at the hole's left end."""
+    page = editor.page
+    editor.drag((0.4, 0.4), (0.5, 0.4))
+    held: list[Route] = []
+    page.route("**/inpaint/*", lambda route: held.append(route))
+    with page.expect_request("**/inpaint/*"):
+        editor.run_button.click()
+    page.get_by_role("link", name="Models").click()
+    held[0].continue_()
+    editor.expect_result()
+    page.get_by_role("link", name="Inpaint", exact=True).click()
+    slider, after = page.get_by_role("slider", name="Before and after"), page.get_by_alt_text("After")
+    expect(slider).to_have_attribute("aria-valuenow", re.compile(r"\d"))
+    stood, box = slider.get_attribute("aria-valuenow"), after.bounding_box()
+
+    page.unroute("**/inpaint/*")
+    page.get_by_role("button", name="Back to the mask").click()
+    editor.run()
+    assert (slider.get_attribute("aria-valuenow"), after.bounding_box()) == (stood, box)
+
+
+def test_opening_a_picture_chooses_the_brush(editor: Editor) -> None:
+    """Whatever was used on the one before: the first stroke paints."""
+    for tool in ("Eraser", "Box", "Move the picture"):
+        editor.page.get_by_role("button", name=tool).click()
+        editor.open("other.png", png(200, 100))
+        expect(editor.page.get_by_role("button", name="Brush", exact=True)).to_have_attribute("aria-pressed", "true")
+    editor.drag((0.4, 0.4), (0.5, 0.4))
+    editor.expect_marked()
 
 
 def test_a_job_that_waits_can_be_cancelled(editor: Editor, service: Service, address: str) -> None:
