@@ -55,6 +55,7 @@ export function createStart({ onFile, onExample }) {
   return {
     element,
     choose: () => input.click(),
+    focus: () => input.focus({ preventScroll: true }),
     /** @param {string} [message] */
     fail: (message) => showError(error, message),
   };

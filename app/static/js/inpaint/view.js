@@ -275,6 +275,7 @@ export class InpaintView {
     this.stage.picture = this.stage.mask = null;
     if (picture) this._release(picture, this.history.entries);
     this._state("empty");
+    this.start.focus();
   }
 
   /** Back to what is being painted, where that waits on the stage; else to the mask of the result that is shown. */
@@ -314,6 +315,7 @@ export class InpaintView {
     } catch (error) {
       if (this.run !== run) return; // its picture was closed
       this._state("edit");
+      this._runButton.focus({ preventScroll: true });
       if (error instanceof CancelledError) announce("Cancelled.");
       else if (error instanceof Problem) showError(this._runError, error.message);
       else throw error;
