@@ -267,6 +267,34 @@ def test_the_mask_in_progress_waits_while_an_older_result_is_looked_at(editor: E
     assert 0 < editor.mask().sum() < mask.sum()
 
 
+def test_only_the_picture_on_the_stage_is_kept_decoded(page: Page, picture: bytes) -> None:
+    """The history keeps files; a picture that is gone back to is decoded again."""
+    page.evaluate(
+        """() => {
+            const decode = createImageBitmap;
+            window.decoded = [];
+            window.createImageBitmap = async (...all) => {
+                const bitmap = await decode(...all);
+                window.decoded.push(bitmap);
+                return bitmap;
+            };
+        }"""
+    )
+    kept = "() => window.decoded.filter((bitmap) => bitmap.width).length === 1"
+    editor = Editor(page)
+    editor.open("photo.png", picture)
+    for _ in range(2):
+        editor.drag((0.4, 0.4), (0.5, 0.4))
+        editor.run()
+        page.get_by_role("button", name="Go on from the result").click()
+        editor.expect_marked(False)
+        page.wait_for_function(kept)
+    page.get_by_role("button", name="Result photo.png").last.click()
+    page.get_by_role("button", name="Back to the mask").click()
+    editor.expect_marked()
+    page.wait_for_function(kept)
+
+
 def test_painting_is_given_up_only_when_asked_for(editor: Editor) -> None:
     """Another picture, and Close, ask first; where nothing is painted, or a result holds it, they do not."""
     page = editor.page

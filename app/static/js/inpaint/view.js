@@ -261,9 +261,11 @@ export class InpaintView {
     announce(`${picture.name} opened, ${picture.width} by ${picture.height} pixels.`);
   }
 
-  /** Let go of a picture that neither the stage nor the history shows. */
+  /** Let go of a picture that has left the stage: of its file too, where no result in the history was made of it. */
   _release(picture, entries) {
-    if (picture !== this.stage.picture && !entries.some((entry) => entry.picture === picture)) picture.close();
+    if (picture === this.stage.picture) return;
+    if (entries.some((entry) => entry.picture === picture)) picture.rest();
+    else picture.close();
   }
 
   async close() {
@@ -282,7 +284,7 @@ export class InpaintView {
   edit() {
     const { picture, mask } = this.entry;
     if (!this._unfinished && !(picture === this.stage.picture && this.stage.mask.matches(mask))) {
-      return this._bring(async () => ({ picture, mask: Mask.from(mask, picture) }));
+      return this._bring(async () => ({ picture: await picture.wake(), mask: Mask.from(mask, picture) }));
     }
     this._state("edit");
     this._updateCoverage();
