@@ -7,7 +7,7 @@
  */
 
 import { announce } from "../announce.js";
-import { Problem, request } from "../api.js";
+import { getJson, Problem, request } from "../api.js";
 import { download, h, icon, showError } from "../dom.js";
 import { decodeMask, encodeMask } from "../editor/mask-file.js";
 import { Mask } from "../editor/mask.js";
@@ -15,7 +15,7 @@ import { openPicture } from "../editor/picture.js";
 import { paintStroke } from "../editor/shapes.js";
 import { Stage } from "../editor/stage.js";
 import { View } from "../editor/view.js";
-import { percent } from "../format.js";
+import { megapixels, percent } from "../format.js";
 import { createCompare } from "./compare.js";
 import { createHistory } from "./history.js";
 import { createKeys } from "./keys.js";
@@ -259,6 +259,16 @@ export class InpaintView {
     this._updateCoverage();
     this.stage.element.focus({ preventScroll: true });
     announce(`${picture.name} opened, ${picture.width} by ${picture.height} pixels.`);
+    this._checkSize(picture);
+  }
+
+  /** Say that the service takes no picture of this size before somebody paints on it. @param {Picture} picture */
+  async _checkSize(picture) {
+    const { max_pixels: most } = await getJson("readyz").catch(() => ({})); // who cannot tell refuses it later
+    const pixels = picture.width * picture.height;
+    if (!(pixels > most) || this.stage.picture !== picture || this.run) return;
+    const [has, may] = [megapixels(pixels), megapixels(most)];
+    showError(this._runError, `The picture has ${has}: at most ${may} are accepted. Reduce it and open it again.`);
   }
 
   /** Let go of a picture that has left the stage: of its file too, where no result in the history was made of it. */
