@@ -321,7 +321,7 @@ def test_painting_is_given_up_only_when_asked_for(editor: Editor) -> None:
 
 
 def test_the_browser_asks_before_work_is_left(editor: Editor) -> None:
-    """While something is painted or a run is under way, and for a result until it, or what came of it, is downloaded."""
+    """While something is painted or run, and for a result until it, or what came of it, is downloaded."""
     page = editor.page
 
     def asks() -> bool:
@@ -487,7 +487,7 @@ def test_no_picture_takes_the_place_of_one_that_is_being_completed(editor: Edito
     assert (
         page.locator("#view-inpaint").evaluate(
             """(view, dataTransfer) => {
-            for (const type of ["dragenter", "dragover", "drop"]) view.dispatchEvent(new DragEvent(type, { dataTransfer }));
+            for (const type of ["dragover", "drop"]) view.dispatchEvent(new DragEvent(type, { dataTransfer }));
             return dataTransfer.dropEffect;
         }""",
             handle,
