@@ -296,7 +296,8 @@ def test_only_the_picture_on_the_stage_is_kept_decoded(page: Page, picture: byte
 
 
 def test_painting_is_given_up_only_when_asked_for(editor: Editor) -> None:
-    """Another picture, and Close, ask first; where nothing is painted, or a result holds it, they do not."""
+    """Another picture, and Close, ask first, and who goes elsewhere has not agreed; where nothing is painted, or a result
+    holds it, they do not ask."""
     page = editor.page
     question = page.get_by_role("dialog", name="Give up what you painted?")
     editor.drag((0.4, 0.4), (0.5, 0.4))
@@ -308,6 +309,12 @@ def test_painting_is_given_up_only_when_asked_for(editor: Editor) -> None:
         expect(question).to_be_hidden()
         expect(page.get_by_role("heading", name="photo.png")).to_be_visible()
         editor.expect_marked()
+    editor.open("other.png", png(200, 100))
+    expect(question).to_be_visible()
+    page.evaluate("location.hash = '#/models'")
+    expect(question).to_be_hidden()
+    page.go_back()
+    editor.expect_marked()
     editor.open("other.png", png(200, 100))
     question.get_by_role("button", name="Give it up").click()
     expect(page.get_by_role("heading", name="other.png")).to_be_visible()
@@ -484,16 +491,14 @@ def test_no_picture_takes_the_place_of_one_that_is_being_completed(editor: Edito
         editor.run_button.click()
     expect(page.get_by_role("button", name="Replace")).to_be_disabled()
     handle = _transfer(page, picture)
-    assert (
-        page.locator("#view-inpaint").evaluate(
-            """(view, dataTransfer) => {
+    effect = page.locator("#view-inpaint").evaluate(
+        """(view, dataTransfer) => {
             for (const type of ["dragover", "drop"]) view.dispatchEvent(new DragEvent(type, { dataTransfer }));
             return dataTransfer.dropEffect;
         }""",
-            handle,
-        )
-        == "none"
+        handle,
     )
+    assert effect == "none"
     expect(editor.error).to_contain_text("A run is under way.")
     held[0].continue_()
     editor.expect_result()

@@ -212,6 +212,7 @@ export class InpaintView {
     this._runButton.disabled = true;
     try {
       const { picture, mask } = await load();
+      if (this._opening === opening) this.root.classList.remove("opening"); // it is there; a question may follow
       if (this._opening === opening && (await this._mayGo())) this._open(picture, mask, options);
       else this._release(picture, this.history.entries);
     } catch (error) {
