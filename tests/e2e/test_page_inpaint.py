@@ -296,8 +296,8 @@ def test_only_the_picture_on_the_stage_is_kept_decoded(page: Page, picture: byte
 
 
 def test_painting_is_given_up_only_when_asked_for(editor: Editor) -> None:
-    """Another picture, and Close, ask first, and who goes elsewhere has not agreed; where nothing is painted, or a result
-    holds it, they do not ask."""
+    """Another picture, and Close, ask first, and who goes elsewhere has not agreed; where nothing is painted, or a
+    result holds it, they do not ask."""
     page = editor.page
     question = page.get_by_role("dialog", name="Give up what you painted?")
     editor.drag((0.4, 0.4), (0.5, 0.4))
@@ -312,8 +312,10 @@ def test_painting_is_given_up_only_when_asked_for(editor: Editor) -> None:
     editor.open("other.png", png(200, 100))
     expect(question).to_be_visible()
     page.evaluate("location.hash = '#/models'")
-    expect(question).to_be_hidden()
+    expect(page.get_by_role("heading", level=1, name="Models")).to_be_visible()
     page.go_back()
+    expect(editor.surface).to_be_visible()
+    expect(question).to_be_hidden()
     editor.expect_marked()
     editor.open("other.png", png(200, 100))
     question.get_by_role("button", name="Give it up").click()
