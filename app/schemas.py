@@ -114,6 +114,7 @@ class Readiness(BaseModel):
     broker: bool
     workers: list[dict[str, Any]] = Field(description="Workers that announced themselves within the last seconds.")
     model: str | None = Field(description="What `/inpaint` uses when a request names no model.")
+    max_pixels: int = Field(description="Of the largest picture that `/inpaint` takes.")
 
 
 def when(seconds: float) -> datetime:

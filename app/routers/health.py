@@ -84,4 +84,5 @@ def _readiness(clients: Clients) -> tuple[Readiness, list[str]]:
         broker=broker,
         workers=[worker.model_dump() for worker in workers],
         model=model,
+        max_pixels=clients.worker_settings.max_pixels,
     ), missing

@@ -42,11 +42,12 @@ async def test_ready_means_that_a_picture_would_be_completed(client: httpx.Async
 
 
 async def test_ready_with_a_worker(client: httpx.AsyncClient, ledger: Ledger, worker: FakeWorker) -> None:
-    """200, who works, and which model serves."""
+    """200, who works, which model serves, and how large a picture may be."""
     await until(lambda: bool(ledger.workers()))
     answer = await client.get("/readyz")
     assert answer.status_code == 200
     assert (answer.json()["workers"][0]["id"], answer.json()["model"][:13]) == ("fake:1", "glcic-celeba@")
+    assert answer.json()["max_pixels"] == 1_000_000
     assert worker.handled == []
     for path in ("/healthz", "/readyz"):  # as some load balancers ask
         assert (await client.head(path)).status_code == 200

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.editor import Editor
 
@@ -62,3 +62,23 @@ def test_axe_finds_no_violation(
     page.get_by_role("button", name="API key").click()
     check("key")
     assert not violations, "\n".join(violations)
+
+
+def test_the_focus_goes_with_what_is_shown(editor: Editor) -> None:
+    """From Inpaint to Cancel and back, after a failure too, and from Close to the choice of another picture."""
+    page = editor.page
+    cancel = page.get_by_role("button", name="Cancel")
+    editor.drag((0.4, 0.4), (0.5, 0.4))
+    expect(editor.run_button).to_be_enabled()
+    held: list[Route] = []
+    page.route("**/inpaint/*", lambda route: held.append(route))
+    for end in (lambda: page.keyboard.press("Enter"), lambda: held.pop().fulfill(status=422, body="{}")):
+        with page.expect_request("**/inpaint/*"):
+            editor.run_button.press("Enter")
+        expect(cancel).to_be_focused()
+        end()
+        expect(editor.run_button).to_be_focused()
+    expect(editor.error).to_be_visible()
+    page.get_by_role("button", name="Close").press("Enter")
+    page.get_by_role("button", name="Give it up").press("Enter")
+    expect(page.locator("#picture-input")).to_be_focused()

@@ -81,6 +81,17 @@ def test_a_picture_that_is_too_large(page: Page) -> None:
     editor.expect_marked()
 
 
+def test_a_picture_that_is_too_large_is_said_to_be_before_it_is_painted(page: Page, picture: bytes) -> None:
+    """Beside the button as soon as it is opened; with a smaller one in its place the sentence goes."""
+    file = io.BytesIO()
+    Image.new("1", (5100, 5000)).save(file, "PNG")
+    editor = Editor(page)
+    editor.open("poster.png", file.getvalue())
+    expect(editor.error).to_contain_text("25.5 megapixels: at most 25 megapixels are accepted")
+    editor.open("photo.png", picture)
+    expect(editor.error).to_be_hidden()
+
+
 def test_a_result_that_has_expired(editor: Editor) -> None:
     """Its reason is the service's own, and the same button makes it anew."""
     page = editor.page

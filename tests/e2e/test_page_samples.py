@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.editor import pixels
 
@@ -66,6 +66,19 @@ def test_a_picture_is_enlarged_and_left_by_keyboard(page: Page, address: str) ->
     expect(dialog).to_be_hidden()
 
 
+def test_going_back_closes_an_enlarged_picture(page: Page) -> None:
+    """The view that is gone back to can be used, and so can the samples afterwards."""
+    page.evaluate("location.hash = '#/samples?model=vanilla-gan&n=4&seed=3'")
+    enlarge = page.get_by_role("button", name="Enlarge picture 1", exact=True)
+    enlarge.click()
+    page.go_back()
+    page.get_by_role("link", name="Models").click()
+    expect(page.get_by_role("heading", level=1, name="Models")).to_be_visible()
+    page.get_by_role("link", name="Samples").click()
+    enlarge.click()
+    expect(page.get_by_role("dialog", name="Enlarged picture")).to_be_visible()
+
+
 def test_an_interpolation_leads_from_one_seed_to_another(page: Page, address: str) -> None:
     """The slider goes over the pictures on the way, blended into one another."""
     page.goto(address + "#/samples?model=dcgan&seed=1")
@@ -82,6 +95,27 @@ def test_an_interpolation_leads_from_one_seed_to_another(page: Page, address: st
     expect(shown).to_have_attribute("src", str(strip.nth(14).get_attribute("src")))
     assert page.locator(".interpolation-picture .over").evaluate("image => image.style.opacity") == "1"
     assert page.url.endswith("interpolate=5")
+
+
+def test_pictures_never_stand_under_a_seed_that_did_not_draw_them(page: Page, address: str) -> None:
+    """While another seed is drawn the pictures bear their own; when it fails they go, and come again with the next."""
+    page.goto(address + "#/samples?model=vanilla-gan&n=4&seed=3")
+    expect(page.locator(PICTURES)).to_have_count(4)
+    held: list[Route] = []
+    page.route("**/samples/*seed=5*", lambda route: held.append(route))
+    seed = page.get_by_label("Seed", exact=True)
+    with page.expect_request("**/samples/*seed=5*"):
+        seed.fill("5")
+        page.keyboard.press("Enter")
+    page.get_by_role("button", name="Enlarge picture 1", exact=True).click()
+    expect(page.get_by_role("dialog")).to_contain_text("vanilla-gan, seed 3, picture 1")
+    page.keyboard.press("Escape")
+    held[0].abort("connectionrefused")
+    expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("The service does not answer.")
+    expect(page.locator(PICTURES).first).to_be_hidden()
+    seed.fill("3")
+    page.keyboard.press("Enter")
+    expect(page.locator(PICTURES).first).to_be_visible()
 
 
 def test_a_model_that_is_not_there_is_said_in_words(open_page: Callable[..., Page], address: str) -> None:

@@ -33,6 +33,11 @@ export function size(bytes) {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
+/** @param {number} pixels */
+export function megapixels(pixels) {
+  return `${Number((pixels / 1e6).toFixed(1))} megapixels`;
+}
+
 /** @param {string} iso @returns {string} the time today, else the date too */
 export function when(iso) {
   const date = new Date(iso);

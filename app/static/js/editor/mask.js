@@ -28,6 +28,13 @@ export class Mask {
     this._edit = null;
   }
 
+  /** @param {Edit} snapshot @param {{width: number, height: number}} size @returns {Mask} as it was then */
+  static from(snapshot, { width, height }) {
+    const mask = new Mask(width, height);
+    mask.swap(snapshot);
+    return mask;
+  }
+
   /** Start recording an edit; every change up to `commit` belongs to it. */
   begin() {
     this._edit = new Map();
@@ -111,6 +118,15 @@ export class Mask {
   /** A packed copy of the whole mask; `swap` brings it back. @returns {Edit} */
   snapshot() {
     return new Map(this.tiles.map((tile, index) => [index, pack(tile)]));
+  }
+
+  /** @param {Edit} snapshot @returns {boolean} whether the mask is what `snapshot` returned then */
+  matches(snapshot) {
+    return this.tiles.every((tile, index) => {
+      const now = pack(tile);
+      const then = snapshot.get(index);
+      return now.length === then.length && now.every((at, i) => at === then[i]);
+    });
   }
 
   /** @returns {number} pixels to fill */

@@ -9,7 +9,7 @@ const UNREADABLE = /\.(tiff?|heic|heif|psd|raw|cr2|nef|dng)$/i;
 export class Picture {
   /**
    * @param {Blob} file sent to the service byte for byte
-   * @param {string} name @param {ImageBitmap[]} levels the picture, then halves of it
+   * @param {string} name @param {ImageBitmap[]} levels the picture, then halves of it; none while it rests
    * @param {boolean} transparent whether it has see-through pixels
    */
   constructor(file, name, levels, transparent) {
@@ -47,8 +47,20 @@ export class Picture {
     context.drawImage(level, x, y, width, height);
   }
 
-  close() {
+  /** Keep the file alone: decoded, a photograph takes up ten times as much, or more. */
+  rest() {
     this.levels.forEach((bitmap) => bitmap.close());
+    this.levels = [];
+  }
+
+  /** @returns {Promise<Picture>} itself, ready to be drawn again; raises PictureError */
+  async wake() {
+    if (!this.levels.length) this.levels = await decode(this.file, this.name);
+    return this;
+  }
+
+  close() {
+    this.rest();
     URL.revokeObjectURL(this.url);
   }
 }
@@ -58,6 +70,12 @@ export class Picture {
  * @returns {Promise<Picture>} raises PictureError
  */
 export async function openPicture(file, name) {
+  const levels = await decode(file, name);
+  return new Picture(file, name, levels, isTransparent(levels.at(-1)));
+}
+
+/** @returns {Promise<ImageBitmap[]>} the picture, then halves of it */
+async function decode(file, name) {
   let full;
   try {
     full = await createImageBitmap(file);
@@ -79,7 +97,7 @@ export async function openPicture(file, name) {
       }),
     );
   }
-  return new Picture(file, name, levels, isTransparent(levels.at(-1)));
+  return levels;
 }
 
 /** @param {ImageBitmap} bitmap a small one */

@@ -72,7 +72,7 @@ export class Stage extends EventTarget {
 
   /**
    * @param {Picture} picture @param {Mask} [mask] starts empty if not given
-   * @param {{stay?: boolean}} [options] `stay`: with the brush and the view as they are, on a picture of the same size
+   * @param {{stay?: boolean}} [options] `stay`: size and view as they are, on a picture of the same size
    */
   open(picture, mask = new Mask(picture.width, picture.height), { stay = false } = {}) {
     this.picture = picture;
@@ -88,7 +88,7 @@ export class Stage extends EventTarget {
       this.view.fit();
     }
     this._resize();
-    this._changed();
+    this.setTool("brush"); // nothing is there to be erased yet
   }
 
   /** Largest brush: half of the smaller side. */

@@ -29,6 +29,8 @@ export function createCompare() {
   );
   const element = h("div", { class: "compare" }, slider, tags);
   const view = new View();
+  /** @type {number | null} where the slider is to stand, a column of the picture, once it is known how that lies */
+  let start = null;
 
   const setValue = (value) => {
     slider.value = value;
@@ -99,6 +101,10 @@ export function createCompare() {
     for (const face of faces) Object.assign(face.style, { width: `${width}px`, height: `${height}px` });
     if (view.fitted) view.fit();
     apply();
+    if (start === null) return;
+    const share = view.toScreen({ x: start, y: 0 }).x / width;
+    setValue(100 * Math.min(Math.max(share - 0.015, 0.03), 0.97));
+    start = null;
   };
   const fit = () => {
     view.fit();
@@ -159,19 +165,18 @@ export function createCompare() {
     bar,
     /**
      * @param {import("../editor/picture.js").Picture} picture @param {string} resultUrl
-     * @param {number} start where the slider stands first: a column of the picture
+     * @param {number} left where the slider stands first: a column of the picture
      * @param {View} seen in the editor: the detail that was painted is the detail that is compared
      */
-    show(picture, resultUrl, start, seen) {
+    show(picture, resultUrl, left, seen) {
       view.image = { width: picture.width, height: picture.height };
       view.fitted = seen.fitted;
       Object.assign(view, { scale: seen.scale, x: seen.x, y: seen.y });
       before.src = picture.url;
       after.src = resultUrl;
       element.classList.toggle("transparent", picture.transparent);
-      measure();
-      const share = view.toScreen({ x: start, y: 0 }).x / view.screen.width;
-      setValue(100 * Math.min(Math.max(share - 0.015, 0.03), 0.97));
+      start = left;
+      measure(); // while another view is on screen there is nothing to measure yet
     },
     focus: () => slider.focus({ preventScroll: true }),
   };

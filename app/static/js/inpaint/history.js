@@ -7,10 +7,13 @@ import { duration } from "../format.js";
  * @typedef {object} Entry
  * @property {import("../editor/picture.js").Picture} picture before
  * @property {import("../editor/mask.js").Edit} mask packed
+ * @property {number} left where it begins: a column of the picture
+ * @property {number} share of the picture that it covers, 0 to 1
  * @property {Blob} blob the result, as the service gave it
  * @property {string} url of the result, for <img>
  * @property {any} job
  * @property {number} seconds
+ * @property {boolean} [saved] whether it was downloaded
  */
 
 const MOST = 24;
@@ -56,6 +59,10 @@ export function createHistory({ onOpen, onForget }) {
         onForget(gone, entries);
       }
       element.hidden = false;
+    },
+    /** Note that a result was downloaded, and in it those that it was gone on from. @param {Entry} entry */
+    noteSaved(entry) {
+      for (let each = entry; each; each = entries.find(({ blob }) => blob === each.picture.file)) each.saved = true;
     },
     /** @param {Entry | null} entry that is on the stage */
     mark(entry) {

@@ -8,6 +8,8 @@ export function createProgress(onCancel) {
   const text = h("p", { class: "progress-text", role: "status" });
   const bar = h("progress", { "aria-label": "Progress" });
   const cancel = h("button", { type: "button", class: "button", onclick: onCancel }, "Cancel");
+  // The key that started the run may still be held when the focus comes here.
+  cancel.addEventListener("keydown", (event) => event.repeat && event.preventDefault());
   const element = h("div", { class: "progress", hidden: true }, text, bar, cancel);
   const say = (words) => {
     if (text.textContent !== words) text.textContent = words;
@@ -19,6 +21,7 @@ export function createProgress(onCancel) {
       bar.removeAttribute("value");
       cancel.disabled = false;
       element.hidden = false;
+      cancel.focus({ preventScroll: true });
     },
     /** @param {any} job */
     show(job) {

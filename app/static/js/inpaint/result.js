@@ -12,9 +12,9 @@ const FORMATS = [
 ];
 
 /**
- * @param {{onContinue: () => void, onBack: () => void}} listeners
+ * @param {{onSave: (entry: Entry) => void, onContinue: () => void, onBack: () => void}} listeners
  */
-export function createResult({ onContinue, onBack }) {
+export function createResult({ onSave, onContinue, onBack }) {
   /** @type {Entry | null} */
   let entry = null;
   const facts = h("dl", { class: "facts" });
@@ -31,9 +31,11 @@ export function createResult({ onContinue, onBack }) {
   const save = h("button", { type: "button", class: "button primary", id: "download" }, icon("save"), "Download");
   save.addEventListener("click", () =>
     attempt(save, async () => {
+      const saved = entry; // another may be shown while this one is encoded
       const kind = format.value;
-      const blob = kind === "png" ? entry.blob : await convert(entry.blob, kind, quality.value / 100);
-      download(blob, `${entry.picture.stem}-inpainted.${kind === "jpeg" ? "jpg" : kind}`);
+      const blob = kind === "png" ? saved.blob : await convert(saved.blob, kind, quality.value / 100);
+      download(blob, `${saved.picture.stem}-inpainted.${kind === "jpeg" ? "jpg" : kind}`);
+      onSave(saved);
     }),
   );
   const copy = h("button", { type: "button", class: "button" }, icon("copy"), h("span", {}, "Copy"));

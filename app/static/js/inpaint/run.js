@@ -2,10 +2,11 @@
 
 import { getJson, Problem, request } from "../api.js";
 import { encodeMask } from "../editor/mask-file.js";
+import { Mask } from "../editor/mask.js";
+import { markTransparent } from "../editor/transparency.js";
 import { cancelJob, followJob, hasEnded, newJobId, pause } from "../jobs.js";
 
 /** @typedef {import("../editor/picture.js").Picture} Picture */
-/** @typedef {import("../editor/mask.js").Mask} Mask */
 /** @typedef {import("./settings.js").Settings} Settings */
 /** @typedef {{blob: Blob, job: any, seconds: number}} Completion PNG bytes as the service gave them */
 
@@ -24,7 +25,8 @@ export async function complete(picture, mask, settings, { onJob, signal }) {
   const id = newJobId();
   const form = new FormData();
   form.set("image", picture.file, picture.name);
-  form.set("mask", await encodeMask(mask), "mask.png");
+  // Without a mask the service fills what is transparent, and makes it opaque: with one, the hole stays a hole.
+  if (!marksTransparency(mask, picture)) form.set("mask", await encodeMask(mask), "mask.png");
   for (const [name, value] of Object.entries(settings)) if (value !== "") form.set(name, String(value));
   form.set("format", "png");
   try {
@@ -42,6 +44,14 @@ export async function complete(picture, mask, settings, { onJob, signal }) {
     await cancelJob(id).catch(() => {});
     throw new CancelledError();
   }
+}
+
+/** Whether exactly what is transparent is to be filled. @param {Mask} mask @param {Picture} picture */
+function marksTransparency(mask, picture) {
+  if (!picture.transparent) return false;
+  const transparency = new Mask(picture.width, picture.height);
+  markTransparent(picture, transparency);
+  return mask.matches(transparency.snapshot());
 }
 
 /** PUT under an id of our own: repeated after a broken connection it still runs once. */

@@ -55,6 +55,7 @@ export function createStart({ onFile, onExample }) {
   return {
     element,
     choose: () => input.click(),
+    focus: () => input.focus({ preventScroll: true }),
     /** @param {string} [message] */
     fail: (message) => showError(error, message),
   };
@@ -63,20 +64,23 @@ export function createStart({ onFile, onExample }) {
 /**
  * Pictures that are dropped on an element or pasted anywhere while it is on screen.
  * @param {HTMLElement} element
- * @param {{onFile: (file: File) => void, onNothing: (message: string) => void}} listeners
+ * @param {{accepts: () => boolean, onFile: (file: File) => void, onNothing: (message: string) => void}} listeners
  */
-export function listenForFiles(element, { onFile, onNothing }) {
+export function listenForFiles(element, { accepts, onFile, onNothing }) {
   let depth = 0;
   const mark = (change) => {
     depth = Math.max(0, depth + change);
-    element.classList.toggle("dropping", depth > 0);
+    element.classList.toggle("dropping", depth > 0 && accepts());
   };
   element.addEventListener("dragenter", (event) => {
     event.preventDefault();
     mark(1);
   });
   element.addEventListener("dragleave", () => mark(-1));
-  element.addEventListener("dragover", (event) => event.preventDefault());
+  element.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    if (!accepts()) event.dataTransfer.dropEffect = "none";
+  });
   element.addEventListener("drop", (event) => {
     event.preventDefault();
     mark(-depth);
@@ -85,7 +89,7 @@ export function listenForFiles(element, { onFile, onNothing }) {
     else onNothing("What was dropped is no file. Save the picture first, then drop its file here.");
   });
   document.addEventListener("paste", (event) => {
-    if (element.offsetParent === null) return;
+    if (element.offsetParent === null || event.target.closest?.("dialog")) return;
     const file = Array.from(event.clipboardData?.files ?? []).find((each) => each.type.startsWith("image/"));
     if (!file) return;
     event.preventDefault();

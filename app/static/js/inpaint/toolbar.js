@@ -1,6 +1,7 @@
 /** Tools, brush size, undo, the mask's menu and zoom. */
 
 import { h, icon, iconButton } from "../dom.js";
+import { markTransparent } from "../editor/transparency.js";
 
 /** @typedef {import("../editor/stage.js").Stage} Stage */
 
@@ -58,7 +59,9 @@ export function createToolbar(stage, { onUpload, onDownload }) {
       icon(symbol),
       text,
     );
-  const fromAlpha = item("checks", "Mark the transparent parts", () => stage.edit(markTransparent(stage.picture)));
+  const fromAlpha = item("checks", "Mark the transparent parts", () =>
+    stage.edit((mask) => markTransparent(stage.picture, mask)),
+  );
   const clear = item("clear", "Clear", () => stage.edit((mask) => mask.clear()));
   menu.append(
     clear,
@@ -119,31 +122,4 @@ function placeAbove(menu, button) {
   const box = button.getBoundingClientRect();
   menu.style.left = `${Math.max(8, Math.min(box.left, innerWidth - 248))}px`;
   menu.style.bottom = `${innerHeight - box.top + 8}px`;
-}
-
-/** What marks every pixel that is more transparent than not, as the service reads a picture's own alpha. */
-function markTransparent(picture) {
-  return (mask) => {
-    const [bitmap] = picture.levels;
-    const band = 256;
-    const canvas = new OffscreenCanvas(mask.width, Math.min(mask.height, band));
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    for (let top = 0; top < mask.height; top += band) {
-      const height = Math.min(band, mask.height - top);
-      context.clearRect(0, 0, mask.width, band);
-      context.drawImage(bitmap, 0, top, mask.width, height, 0, 0, mask.width, height);
-      const { data } = context.getImageData(0, 0, mask.width, height);
-      for (let y = 0; y < height; y++) {
-        let from = -1;
-        for (let x = 0; x <= mask.width; x++) {
-          const inside = x < mask.width && data[(y * mask.width + x) * 4 + 3] < 128;
-          if (inside && from < 0) from = x;
-          if (!inside && from >= 0) {
-            mask.fillSpan(top + y, from, x, 1);
-            from = -1;
-          }
-        }
-      }
-    }
-  };
 }

@@ -7,24 +7,27 @@
  */
 
 import { announce } from "../announce.js";
-import { address, Problem } from "../api.js";
+import { getJson, Problem, request } from "../api.js";
 import { download, h, icon, showError } from "../dom.js";
 import { decodeMask, encodeMask } from "../editor/mask-file.js";
 import { Mask } from "../editor/mask.js";
 import { openPicture } from "../editor/picture.js";
 import { paintStroke } from "../editor/shapes.js";
 import { Stage } from "../editor/stage.js";
-import { percent } from "../format.js";
+import { View } from "../editor/view.js";
+import { megapixels, percent } from "../format.js";
 import { createCompare } from "./compare.js";
 import { createHistory } from "./history.js";
 import { createKeys } from "./keys.js";
 import { createProgress } from "./progress.js";
+import { createQuestion } from "./question.js";
 import { createResult } from "./result.js";
 import { CancelledError, complete } from "./run.js";
 import { createSettings } from "./settings.js";
 import { createStart, listenForFiles } from "./start.js";
 import { createToolbar } from "./toolbar.js";
 
+/** @typedef {import("../editor/mask.js").Edit} Edit */
 /** @typedef {import("../editor/picture.js").Picture} Picture */
 /** @typedef {import("./history.js").Entry} Entry */
 
@@ -41,28 +44,49 @@ export class InpaintView {
     this.compare = createCompare();
     this.settings = createSettings();
     this.progress = createProgress(() => this.cancel());
-    this.result = createResult({ onContinue: () => this.continueFromResult(), onBack: () => this.edit() });
+    this.result = createResult({
+      onSave: (entry) => this.history.noteSaved(entry),
+      onContinue: () => this.continueFromResult(),
+      onBack: () => this.edit(),
+    });
+    this.question = createQuestion();
     this.history = createHistory({
-      onOpen: (entry) => this.showEntry(entry),
+      onOpen: (entry) => this.showResult(entry),
       onForget: (entry, left) => this._release(entry.picture, left),
     });
     /** @type {Entry | null} the result on the stage */
     this.entry = null;
     /** @type {AbortController | null} */
     this.run = null;
+    /** @type {symbol | null} the picture that is being opened */
+    this._opening = null;
+    /** @type {Edit | null} the mask as it was given, or completed last: nothing is lost with it */
+    this._kept = null;
     /** @type {Picture | null} the example that was opened last: its mask is a gift */
     this._example = null;
     this._build();
-    listenForFiles(root, { onFile: (file) => this.openFile(file), onNothing: (message) => this._fail(message) });
+    listenForFiles(root, {
+      accepts: () => !this.run,
+      onFile: (file) => this.openFile(file),
+      onNothing: (message) => this._fail(message),
+    });
     document.addEventListener("keydown", (event) => {
       const runs = event.key === "Enter" && (event.ctrlKey || event.metaKey);
       if (runs && root.offsetParent !== null && root.dataset.state === "edit") this.complete();
+    });
+    window.addEventListener("beforeunload", (event) => {
+      // The browser asks then, in words of its own.
+      if (this.run || this._unfinished || this.history.entries.some(({ saved }) => !saved)) event.preventDefault();
     });
     this._state("empty");
   }
 
   show({ first }) {
     if (first) this.settings.load();
+  }
+
+  hide() {
+    this.question.close();
   }
 
   keyChanged() {
@@ -93,7 +117,7 @@ export class InpaintView {
         if (file) this.openMask(file);
       },
     });
-    const replace = h("button", { type: "button", class: "link", onclick: () => this.start.choose() }, "Replace");
+    this._replace = h("button", { type: "button", class: "link", onclick: () => this.start.choose() }, "Replace");
     const close = h("button", { type: "button", class: "link", onclick: () => this.close() }, "Close");
     const panel = h(
       "aside",
@@ -103,7 +127,7 @@ export class InpaintView {
         { class: "panel-section picture-section" },
         this._name,
         this._facts,
-        h("p", { class: "links" }, replace, close),
+        h("p", { class: "links" }, this._replace, close),
       ),
       h(
         "section",
@@ -133,6 +157,7 @@ export class InpaintView {
         h("p", { class: "opening-note" }, "Opening…"),
       ),
       panel,
+      this.question.element,
     );
     this.toolbar.element.classList.add("edit-bar");
     this.compare.bar.classList.add("result-bar");
@@ -150,6 +175,8 @@ export class InpaintView {
     this.stage.element.inert = state === "running";
     this.toolbar.element.inert = state === "running";
     this.settings.element.inert = state === "running";
+    this.history.element.inert = state === "running";
+    this._replace.disabled = state === "running";
     this.result.element.hidden = state !== "result";
     this._runButton.hidden = state !== "edit";
     this._hint.hidden = state !== "edit";
@@ -157,18 +184,48 @@ export class InpaintView {
     if (state === "empty") this._name.textContent = "";
   }
 
+  /** Whether there is painting that no result holds. */
+  get _unfinished() {
+    const { mask } = this.stage;
+    return Boolean(mask) && mask.count() > 0 && !mask.matches(this._kept);
+  }
+
+  /** @returns {Promise<boolean>} whether what is on the stage may go */
+  async _mayGo() {
+    return !this._unfinished || this.question.ask(this.stage.picture.name);
+  }
+
   /** @param {File} file */
-  async openFile(file) {
-    if (this.run) return;
+  openFile(file) {
+    return this._bring(async () => ({ picture: await openPicture(file, file.name || "pasted.png") }));
+  }
+
+  /**
+   * Put a picture in the place of what is on the stage: of two, the one that was asked for last.
+   * @param {() => Promise<{picture: Picture, mask?: Mask}>} load @param {{stay?: boolean}} [options] as in `Stage.open`
+   */
+  async _bring(load, options) {
+    if (this.run) return this._fail("A run is under way. Wait for its result, or cancel it, then open the picture.");
     this._fail();
+    const opening = (this._opening = Symbol("opening"));
     this.root.classList.add("opening");
+    this._runButton.disabled = true;
     try {
-      this._open(await openPicture(file, file.name || "pasted.png"));
+      const { picture, mask } = await load();
+      if (this._opening === opening) this.root.classList.remove("opening"); // it is there; a question may follow
+      if (this._opening === opening && (await this._mayGo())) this._open(picture, mask, options);
+      else this._release(picture, this.history.entries);
     } catch (error) {
       this._fail(error.message);
     } finally {
-      this.root.classList.remove("opening");
+      if (this._opening === opening) this._endOpening();
     }
+  }
+
+  _endOpening() {
+    this._opening = null;
+    this.root.classList.remove("opening");
+    this._updateCoverage();
   }
 
   /** Said where the picture was to appear: on the start page, or over the picture that stays. @param {string} [message] */
@@ -178,11 +235,9 @@ export class InpaintView {
   }
 
   /** @param {import("./examples.js").Example} example */
-  async openExample(example) {
-    this._fail();
-    try {
-      const response = await fetch(address(example.file));
-      if (!response.ok) throw new Problem(response.status, "Not there", "This example could not be loaded.");
+  openExample(example) {
+    return this._bring(async () => {
+      const response = await request(example.file);
       const picture = await openPicture(await response.blob(), example.name);
       const mask = new Mask(picture.width, picture.height);
       for (const { radius, points } of example.strokes) {
@@ -190,10 +245,8 @@ export class InpaintView {
         track.forEach((point, i) => paintStroke(mask, track[Math.max(i - 1, 0)], point, radius, 1));
       }
       this._example = picture;
-      this._open(picture, mask);
-    } catch (error) {
-      this._fail(error instanceof TypeError ? "The example could not be loaded: no connection." : error.message);
-    }
+      return { picture, mask };
+    });
   }
 
   /** @param {Picture} picture @param {Mask} [mask] @param {{stay?: boolean}} [options] as in `Stage.open` */
@@ -201,64 +254,92 @@ export class InpaintView {
     const before = this.stage.picture;
     this._state("edit");
     this.stage.open(picture, mask, options);
+    this._kept = this.stage.mask.snapshot();
     if (before && before !== picture) this._release(before, this.history.entries);
-    this._name.textContent = picture.name;
-    this._name.title = picture.name;
     showError(this._runError);
     this._updateCoverage();
     this.stage.element.focus({ preventScroll: true });
     announce(`${picture.name} opened, ${picture.width} by ${picture.height} pixels.`);
+    this._checkSize(picture);
   }
 
-  /** Let go of a picture that neither the stage nor the history shows. */
+  /** Say that the service takes no picture of this size before somebody paints on it. @param {Picture} picture */
+  async _checkSize(picture) {
+    const { max_pixels: most } = await getJson("readyz").catch(() => ({})); // who cannot tell refuses it later
+    const pixels = picture.width * picture.height;
+    if (!(pixels > most) || this.stage.picture !== picture || this.run) return;
+    const [has, may] = [megapixels(pixels), megapixels(most)];
+    showError(this._runError, `The picture has ${has}: at most ${may} are accepted. Reduce it and open it again.`);
+  }
+
+  /** Let go of a picture that has left the stage: of its file too, where no result in the history was made of it. */
   _release(picture, entries) {
-    if (picture !== this.stage.picture && !entries.some((entry) => entry.picture === picture)) picture.close();
+    if (picture === this.stage.picture) return;
+    if (entries.some((entry) => entry.picture === picture)) picture.rest();
+    else picture.close();
   }
 
-  close() {
+  async close() {
+    if (!(await this._mayGo())) return;
     this.cancel();
+    this._endRun();
+    this._endOpening();
     const { picture } = this.stage;
     this.stage.picture = this.stage.mask = null;
     if (picture) this._release(picture, this.history.entries);
     this._state("empty");
+    this.start.focus();
   }
 
+  /** Back to what is being painted, where that waits on the stage; else to the mask of the result that is shown. */
   edit() {
+    const { picture, mask } = this.entry;
+    if (!this._unfinished && !(picture === this.stage.picture && this.stage.mask.matches(mask))) {
+      return this._bring(async () => ({ picture: await picture.wake(), mask: Mask.from(mask, picture) }));
+    }
     this._state("edit");
+    this._updateCoverage();
     this.stage.element.focus({ preventScroll: true });
   }
 
   async complete() {
     const { picture, mask } = this.stage;
-    if (!picture || this.run) return;
+    if (!picture || this.run || this._opening) return;
     if (mask.count() === 0) {
       this._updateCoverage();
       announce(this._hint.textContent);
       return;
     }
     showError(this._runError);
-    const snapshot = mask.snapshot();
-    this.run = new AbortController();
+    const marks = { mask: mask.snapshot(), left: mask.bounds().x0, share: this.stage.coverage() };
+    const run = (this.run = new AbortController());
     this._state("running");
     this.progress.start();
     try {
       const completion = await complete(picture, mask, this.settings.values, {
         onJob: (job) => this.progress.show(job),
-        signal: this.run.signal,
+        signal: run.signal,
       });
-      const entry = { ...completion, picture, mask: snapshot, url: URL.createObjectURL(completion.blob) };
+      const entry = { ...completion, ...marks, picture, url: URL.createObjectURL(completion.blob) };
+      this._kept = entry.mask;
       this.history.add(entry);
-      this._showResult(entry);
+      this.showResult(entry);
       announce(`Done. ${percent(completion.job.result.changed)} of the picture changed.`);
     } catch (error) {
-      if (this.root.dataset.state === "running") this._state("edit");
+      if (this.run !== run) return; // its picture was closed
+      this._state("edit");
+      this._runButton.focus({ preventScroll: true });
       if (error instanceof CancelledError) announce("Cancelled.");
       else if (error instanceof Problem) showError(this._runError, error.message);
       else throw error;
     } finally {
-      this.run = null;
-      this.progress.stop();
+      if (this.run === run) this._endRun();
     }
+  }
+
+  _endRun() {
+    this.run = null;
+    this.progress.stop();
   }
 
   cancel() {
@@ -267,31 +348,23 @@ export class InpaintView {
     this.run.abort();
   }
 
-  /** @param {Entry} entry of the history */
-  showEntry(entry) {
-    if (this.run) return;
-    if (entry.picture !== this.stage.picture || entry !== this.entry) {
-      const mask = new Mask(entry.picture.width, entry.picture.height);
-      mask.swap(entry.mask);
-      this._open(entry.picture, mask);
-    }
-    this._showResult(entry);
-  }
-
-  _showResult(entry) {
+  /** Show a result; the stage keeps its picture and its mask meanwhile. @param {Entry} entry */
+  showResult(entry) {
+    const { picture, url, left, share } = entry;
     this.entry = entry;
     this._state("result");
+    this._describe(picture, share);
     // The slider stands at the left end of what was filled: the result is seen at once, the original a drag away.
-    const left = this.stage.mask.bounds()?.x0 ?? 0;
-    this.compare.show(entry.picture, entry.url, left, this.stage.view);
+    this.compare.show(picture, url, left, picture === this.stage.picture ? this.stage.view : new View());
     this.result.show(entry);
     this.history.mark(entry);
     this.compare.focus();
   }
 
-  async continueFromResult() {
+  continueFromResult() {
     const { blob, picture } = this.entry;
-    this._open(await openPicture(blob, `${picture.stem}.png`), undefined, { stay: true });
+    const stay = picture === this.stage.picture;
+    return this._bring(async () => ({ picture: await openPicture(blob, `${picture.stem}.png`) }), { stay });
   }
 
   /** @param {File} file */
@@ -300,6 +373,7 @@ export class InpaintView {
     showError(this._stageError);
     try {
       const read = await decodeMask(file, picture.width, picture.height);
+      if (this.stage.picture !== picture) return;
       this.stage.edit((mask) => {
         mask.clear();
         for (const [index, tile] of read.tiles.entries()) if (tile) mask.replace(index, tile);
@@ -321,14 +395,20 @@ export class InpaintView {
     clearTimeout(this._counting);
     // Counting waits until the stroke's last frame is drawn.
     this._counting = setTimeout(() => {
-      if (this.stage.picture !== picture) return;
+      if (this.stage.picture !== picture || this.root.dataset.state === "result") return;
       const share = this.stage.coverage();
-      const marked = share ? `${percent(share)} marked` : "nothing marked yet";
-      this._facts.textContent = `${picture.width} × ${picture.height}, ${marked}`;
-      this._runButton.disabled = share === 0;
+      this._describe(picture, share);
+      this._runButton.disabled = share === 0 || this._opening !== null;
       const given = picture === this._example && !this.stage.undoStack.canUndo;
       const next = given ? "The mask is drawn already: run it, or paint your own." : "";
       this._hint.textContent = share ? next : "Paint over what should go first.";
     }, 30);
+  }
+
+  /** @param {Picture} picture @param {number} share of it that is marked */
+  _describe(picture, share) {
+    const marked = share ? `${percent(share)} marked` : "nothing marked yet";
+    this._name.textContent = this._name.title = picture.name;
+    this._facts.textContent = `${picture.width} × ${picture.height}, ${marked}`;
   }
 }

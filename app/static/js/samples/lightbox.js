@@ -44,8 +44,8 @@ export function createLightbox() {
       sources = pictures;
       names = captions;
       show(index);
-      
       dialog.showModal();
     },
+    close: () => dialog.close(),
   };
 }

@@ -23,8 +23,10 @@ export class SamplesView {
   /** @param {HTMLElement} root */
   constructor(root) {
     this.wish = { model: "dcgan", n: 16, seed: 7, interpolate: null };
-    /** @type {import("./draw.js").Sheet | null} */
+    /** @type {import("./draw.js").Sheet | null} what is shown */
     this.sheet = null;
+    /** @type {import("./draw.js").Wish | null} what it was drawn by: `wish` is ahead of it while another is drawn */
+    this.drawn = null;
     this.lightbox = createLightbox();
     this.interpolation = createInterpolation({ onEnlarge: (index) => this.enlarge(index) });
     this._build(root);
@@ -42,6 +44,11 @@ export class SamplesView {
       this._fill();
       this.draw();
     }
+  }
+
+  /** The browser's Back leads away from an enlarged picture too, and its dialog makes all the rest inert. */
+  hide() {
+    this.lightbox.close();
   }
 
   keyChanged() {
@@ -170,6 +177,7 @@ export class SamplesView {
     try {
       const sheet = await drawSamples(wish, running.signal);
       this.sheet = sheet;
+      this.drawn = wish;
       this._grid.hidden = between;
       this.interpolation.element.hidden = !between;
       if (between) this.interpolation.show(sheet.sources, wish.seed, wish.interpolate);
@@ -177,6 +185,7 @@ export class SamplesView {
       this._caption.textContent = `${plural(sheet.sources.length, "picture")} of ${sheet.width} × ${sheet.height} by ${sheet.model}`;
     } catch (error) {
       if (error.name === "AbortError") return; // another wish has taken its place
+      this._grid.hidden = this.interpolation.element.hidden = true; // pictures of another wish
       this._caption.textContent = "";
       showError(this._error, error.message);
     } finally {
@@ -203,7 +212,7 @@ export class SamplesView {
   }
 
   enlarge(index) {
-    const { seed, interpolate, model } = this.wish;
+    const { seed, interpolate, model } = this.drawn;
     const where = interpolate === null ? `seed ${seed}` : `seeds ${seed} to ${interpolate}`;
     const captions = this.sheet.sources.map((_, i) => `${model}, ${where}, picture ${i + 1}`);
     this.lightbox.open(this.sheet.sources, captions, index);
