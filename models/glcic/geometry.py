@@ -209,7 +209,9 @@ class Crop:
         return canvas, hole
 
     def put_back(self, canvas: Canvas, box: Box) -> Canvas:
-        """See `View.put_back`."""
+        """See `View.put_back`. Raises ValueError for what the view does not show."""
+        if self.box.united(box) != self.box:
+            raise ValueError(f"The view shows {self.box}, which does not hold all of {box}.")
         if self.size == (self.box.height, self.box.width):
             return canvas[box.within(self.box).slices]
         down, across = self.size[0] / self.box.height, self.size[1] / self.box.width

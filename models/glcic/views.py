@@ -123,12 +123,17 @@ def _auto(mask: Mask, box: Box, frame: int) -> Look:
         scale = min(scale, (1 - 2 * _CONTEXT) * frame / extent)  # so that one frame shows it
     needed = math.ceil(extent * scale + 2 * _CONTEXT * frame - 1e-6)
     side = frame if needed <= frame else -(-needed // 32) * 32  # few shapes: runs can share a batch
-    return Look(_scaled(_window(box, round(side / scale), mask.shape), scale), twice=side == frame)
+    # In one frame a hole has context below wherever `_MIDDLE` puts it; a larger canvas is no longer than it must be.
+    context = 0 if side == frame else _CONTEXT * frame / scale
+    window = _window(box, round(side / scale), context, mask.shape)
+    return Look(_scaled(window, scale), twice=side == frame)
 
 
-def _window(box: Box, side: int, within: tuple[int, int]) -> Box:
-    """A square of `side` with the middle of `box` where `_MIDDLE` says, moved and then cut to lie in the picture."""
-    top, bottom = _span((box.top + box.bottom) / 2 - side * _MIDDLE, side, within[0])
+def _window(box: Box, side: int, context: float, within: tuple[int, int]) -> Box:
+    """A square of `side` with the middle of `box` where `_MIDDLE` says or, where `box` is so tall that it would have
+    less than its `context` below, higher up; moved and then cut to lie in the picture."""
+    top = max((box.top + box.bottom) / 2 - side * _MIDDLE, box.bottom + context - side)
+    top, bottom = _span(top, side, within[0])
     left, right = _span((box.left + box.right - side) / 2, side, within[1])
     return Box(top, left, bottom, right)
 
