@@ -45,6 +45,9 @@ TILE = 512
 EDGE = 2
 """Pixels of a reduced canvas, from the hole's edge, over which the surroundings' own detail turns into grain."""
 
+_GREY = 2  # levels between the channels of a pixel that has no colour: saved as JPEG, a grey one can have so much
+_INTERLACED = 64  # a row of so many tells that most pictures are in colour
+
 _LEFT_OF_GRAIN = 0.4  # in a face of which so little is known that it lends no skin: smooth skin is no blurred patch
 
 
@@ -135,7 +138,8 @@ def complete(
     image: (H, W, 3) uint8, RGB, any size from 1x1. mask: (H, W) bool, True =
     fill; may be empty or full. strategy: what the network sees, see
     `models.glcic.views.choose_look`. blend: how the hole is joined, see
-    `BlendChoice` and `models.glcic.blend.blend`. on_progress: called with finished and all steps.
+    `BlendChoice` and `models.glcic.blend.blend`. Where all that is known is grey, so is what
+    is filled in. on_progress: called with finished and all steps.
     cancelled: asked before each network run. elsewhere: completes the holes that
     lie in no face, where `engine` can tell.
 
@@ -196,6 +200,7 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
     plan = plan_looks(
         image, mask, task.strategy, engine.image_size, engine.find_faces, elsewhere.image_size if elsewhere else None
     )
+    grey = bool(plan) and _is_grey(image, mask)
     drew: list[Engine] = []
     steps = _Steps(task, sum(len(_tiles(look.view.canvas_size)) * look.runs for _, look in plan))
     for box, look in plan:
@@ -212,13 +217,29 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
             _put_back(result, mask, box, view, joined, how, leans=True, borrows=True)
         elif isinstance(view, TurnedView):
             drawn_of_face = hole & view.face
-            joined = redden(settle_colours(joined, drawn_of_face), drawn_of_face, view.scale)
+            joined = settle_colours(joined, drawn_of_face)
+            if not grey:
+                joined = redden(joined, drawn_of_face, view.scale)
             larger = joined if chosen.enlarge is None else chosen.enlarge(joined, hole, view.scale)
             _put_back(result, mask, box, view, larger, how, leans=True)
             _lend(result, image, mask, box, view, joined, hole)
         else:
             _put_back(result, mask, box, view, joined, how, leans=True)
+        if grey:
+            part, inside = result[box.slices], mask[box.slices]
+            part[inside] = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)[inside][:, None]
     return Completed(result, tuple(drew))
+
+
+def _is_grey(image: Pixels, mask: Mask) -> bool:
+    """Whether pixels are known and none of them has a colour: a photograph in black and white, saved as RGB."""
+    for first in range(min(_INTERLACED, image.shape[0])):
+        rows = slice(first, None, _INTERLACED)
+        red, green, blue = (np.ascontiguousarray(image[rows, :, channel]) for channel in range(3))
+        apart = cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue)
+        if ((apart > _GREY) & ~mask[rows]).any():
+            return False
+    return not mask.all()
 
 
 def _draw(

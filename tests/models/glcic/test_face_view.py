@@ -358,6 +358,8 @@ def test_what_is_drawn_of_a_face_is_settled_and_reddened(monkeypatch: pytest.Mon
     assert scale == 160 / 800
     rows, columns = np.nonzero(hole)  # of a frame that begins at 100, 100, five pixels to one: between nose and mouth
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (88, 127, 60, 99)
+    complete(image[..., :1].repeat(3, axis=2), mask, faces)
+    assert (len(settled), len(seen)) == (2, 1), "lips in black and white are made no redder"
 
 
 def test_what_is_drawn_of_a_face_is_enlarged_by_the_engine() -> None:
