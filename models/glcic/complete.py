@@ -208,26 +208,29 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
         if chosen not in drew:
             drew.append(chosen)
         view, canvas, hole, drawn = yield from _draw(image, mask, box, look, chosen, steps)
+        own = np.zeros((box.height, box.width), np.bool_)
+        for group in look.groups or (box,):
+            own[group.within(box).slices] = mask[group.slices]
         how = _chosen_blend(task.blend, chosen)
         joined = blend(canvas, hole, drawn, how)
         if task.blend != "auto":
-            _put_back(result, mask, box, view, joined, how)
+            _put_back(result, mask, box, own, view, joined, how)
         elif chosen.find_faces is None:
             joined = calm(canvas, hole, joined)
-            _put_back(result, mask, box, view, joined, how, leans=True, borrows=True)
+            _put_back(result, mask, box, own, view, joined, how, leans=True, borrows=True)
         elif isinstance(view, TurnedView):
             drawn_of_face = hole & view.face
             joined = settle_colours(joined, drawn_of_face)
             if not grey:
                 joined = redden(joined, drawn_of_face, view.scale)
             larger = joined if chosen.enlarge is None else chosen.enlarge(joined, hole, view.scale)
-            _put_back(result, mask, box, view, larger, how, leans=True)
-            _lend(result, image, mask, box, view, joined, hole)
+            _put_back(result, mask, box, own, view, larger, how, leans=True)
+            _lend(result, image, mask, box, own, view, joined, hole)
         else:
-            _put_back(result, mask, box, view, joined, how, leans=True)
+            _put_back(result, mask, box, own, view, joined, how, leans=True)
         if grey:
-            part, inside = result[box.slices], mask[box.slices]
-            part[inside] = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)[inside][:, None]
+            part = result[box.slices]
+            part[own] = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)[own][:, None]
     return Completed(result, tuple(drew))
 
 
@@ -323,6 +326,7 @@ def _put_back(
     result: Pixels,
     mask: Mask,
     box: Box,
+    own: Mask,
     view: View,
     joined: Canvas,
     how: Blend,
@@ -330,7 +334,8 @@ def _put_back(
     leans: bool = False,
     borrows: bool = False,
 ) -> None:
-    """Write what `joined` shows of the holes in `box` into `result`; leaning on what is next door, borrowing detail."""
+    """Write what `joined` shows of the holes in `box` that are its `own` into `result`; leaning on what is next door,
+    borrowing detail."""
     size = (mask.shape[0], mask.shape[1])
     around = box.grown(2, size)
     patch, hole = view.put_back(joined, around), mask[around.slices]
@@ -342,14 +347,13 @@ def _put_back(
         patch = add_detail(known, hole, patch, reach, grain)
     if borrows:
         wide = box.grown(context(max(box.height, box.width)), size)
-        own = np.zeros((wide.height, wide.width), np.bool_)
-        own[box.within(wide).slices] = mask[box.slices]
-        patch = patch + borrow_detail(result[wide.slices], mask[wide.slices], own, patch, around.within(wide))
+        wanted = np.zeros((wide.height, wide.width), np.bool_)
+        wanted[box.within(wide).slices] = own
+        patch = patch + borrow_detail(result[wide.slices], mask[wide.slices], wanted, patch, around.within(wide))
     if leans:
         patch = lean_on_neighbours(result[around.slices] * np.float32(1 / 255), hole, patch)
-    inside = np.zeros_like(hole)
-    inside[box.within(around).slices] = mask[box.slices]
-    result[around.slices][inside] = np.rint(np.clip(patch[inside], 0, 1) * 255).astype(np.uint8)
+    shown = patch[box.within(around).slices]
+    result[box.slices][own] = np.rint(np.clip(shown[own], 0, 1) * 255).astype(np.uint8)
 
 
 def _with_skin(grain: Canvas, result: Pixels, mask: Mask, around: Box, view: TurnedView) -> Canvas:
@@ -364,13 +368,15 @@ def _with_skin(grain: Canvas, result: Pixels, mask: Mask, around: Box, view: Tur
     return np.where(face[..., None], of_face, grain)
 
 
-def _lend(result: Pixels, image: Pixels, mask: Mask, box: Box, view: TurnedView, joined: Canvas, hole: Mask) -> None:
-    """Write over what was drawn of a face in the holes in `box` what its other side lends."""
+def _lend(
+    result: Pixels, image: Pixels, mask: Mask, box: Box, own: Mask, view: TurnedView, joined: Canvas, hole: Mask
+) -> None:
+    """Write over what was drawn of a face in the holes in `box` that are its `own` what its other side lends."""
     around = box.grown(1, (mask.shape[0], mask.shape[1]))
     drawn = result[around.slices] * np.float32(1 / 255)
     lent = lend_other_side(image, mask, drawn, around, view, joined, hole)
-    inside = mask[around.slices]
-    result[around.slices][inside] = np.rint(np.clip(lent[inside], 0, 1) * 255).astype(np.uint8)
+    lent = lent[box.within(around).slices]
+    result[box.slices][own] = np.rint(np.clip(lent[own], 0, 1) * 255).astype(np.uint8)
 
 
 def _tiles(size: tuple[int, int]) -> list[Box]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Literal
 
 from models.glcic.align import FRAME, FacePose, FindFaces
@@ -40,6 +41,8 @@ class Look:
     twice: bool = False
     elsewhere: bool = False
     """Whether no face is there, and a network that learned other things completes it."""
+    groups: tuple[Box, ...] = ()
+    """The boxes of the groups of holes that it fills, where those can be several: other groups can lie among them."""
 
     @property
     def runs(self) -> int:
@@ -72,14 +75,15 @@ def plan_looks(
             plan.append((box, replace(choose_look(mask, box, strategy, frame_elsewhere), elsewhere=True)))
             continue
         view = _in_face(mask, box, pose, frame) if strategy == "auto" else None
-        apart = []
+        groups, apart = [box], []
         for other, other_pose in waiting:
             if view is not None and _in_face(mask, other, pose, frame) == view:
-                box = box.united(other)
+                groups.append(other)
             else:
                 apart.append((other, other_pose))
         waiting = apart
-        plan.append((box, Look(view, twice=True) if view else choose_look(mask, box, strategy, frame)))
+        look = Look(view, twice=True, groups=tuple(groups)) if view else choose_look(mask, box, strategy, frame)
+        plan.append((reduce(Box.united, groups), look))
     return plan
 
 

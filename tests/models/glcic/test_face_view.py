@@ -6,6 +6,7 @@ from itertools import cycle
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from models.glcic import complete as module
@@ -268,6 +269,33 @@ def test_holes_in_one_face_are_filled_together_and_others_by_themselves() -> Non
     face = plan.pop(holes["eye"].united(holes["mouth"]))
     assert face.view == TurnedView(5 + 0j, 100 + 100j, (FRAME, FRAME))
     assert all(not isinstance(look.view, TurnedView) for look in plan.values())
+
+
+def test_what_lies_between_the_holes_of_a_face_is_filled_by_its_own_look() -> None:
+    """A group that reaches into the box around two holes of a face keeps what its own look drew, before or after."""
+
+    class Painter(FakeEngine):
+        def __init__(self, level: float) -> None:
+            super().__init__(image_size=FRAME)
+            self.level = level
+
+        def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
+            super().__call__(image, mask)
+            return torch.full_like(image, self.level)
+
+    eyes = Box(300, 300, 380, 380), Box(300, 640, 380, 720)
+    for between in (Box(250, 480, 330, 520), Box(350, 480, 430, 520)):
+        mask = np.zeros((1000, 1000), bool)
+        for box in (*eyes, between):
+            mask[box.slices] = True
+        faces, scenes = Painter(1.0), Painter(0.0)
+        faces.find_faces = lambda _image, _mask, boxes, between=between: [
+            None if box == between else FacePose(5 + 0j, 100 + 100j, 1.0) for box in boxes
+        ]
+        completed = complete(smooth_picture(1000, 1000), mask, faces, elsewhere=scenes, blend="none")
+        inner = slice(10, -10), slice(10, -10)  # beside the edge what is enlarged has something of what is around
+        assert (completed[between.slices][inner] == 0).all()
+        assert all((completed[eye.slices][inner] == 255).all() for eye in eyes)
 
 
 @pytest.mark.parametrize("strategy", ["crop", "resize", "original"])
