@@ -207,27 +207,31 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
         chosen = elsewhere if look.elsewhere and elsewhere else engine
         if chosen not in drew:
             drew.append(chosen)
-        view, canvas, hole, drawn = yield from _draw(image, mask, box, look, chosen, steps)
         own = np.zeros((box.height, box.width), np.bool_)
         for group in look.groups or (box,):
             own[group.within(box).slices] = mask[group.slices]
+        seen, missing = image, mask
+        if look.after:
+            seen, missing = result.copy(), np.zeros_like(mask)
+            missing[box.slices] = own
+        view, canvas, hole, drawn = yield from _draw(seen, missing, box, look, chosen, steps)
         how = _chosen_blend(task.blend, chosen)
         joined = blend(canvas, hole, drawn, how)
         if task.blend != "auto":
-            _put_back(result, mask, box, own, view, joined, how)
+            _put_back(result, missing, box, own, view, joined, how)
         elif chosen.find_faces is None:
             joined = calm(canvas, hole, joined)
-            _put_back(result, mask, box, own, view, joined, how, leans=True, borrows=True)
+            _put_back(result, missing, box, own, view, joined, how, leans=True, borrows=True)
         elif isinstance(view, TurnedView):
             drawn_of_face = hole & view.face
             joined = settle_colours(joined, drawn_of_face)
             if not grey:
                 joined = redden(joined, drawn_of_face, view.scale)
             larger = joined if chosen.enlarge is None else chosen.enlarge(joined, hole, view.scale)
-            _put_back(result, mask, box, own, view, larger, how, leans=True)
-            _lend(result, image, mask, box, own, view, joined, hole)
+            _put_back(result, missing, box, own, view, larger, how, leans=True)
+            _lend(result, seen, missing, box, own, view, joined, hole)
         else:
-            _put_back(result, mask, box, own, view, joined, how, leans=True)
+            _put_back(result, missing, box, own, view, joined, how, leans=True)
         if grey:
             part = result[box.slices]
             part[own] = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)[own][:, None]

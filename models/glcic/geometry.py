@@ -76,6 +76,16 @@ class Box:
             max(self.right, other.right),
         )
 
+    def common(self, other: "Box") -> "Box | None":
+        """What lies in both; None where nothing does."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        bottom, right = min(self.bottom, other.bottom), min(self.right, other.right)
+        return Box(top, left, bottom, right) if top < bottom and left < right else None
+
+    def shifted(self, down: int, across: int) -> "Box":
+        """As large, elsewhere."""
+        return Box(self.top + down, self.left + across, self.bottom + down, self.right + across)
+
     def is_near(self, other: "Box", gap: float) -> bool:
         """Whether less than `gap` pixels lie between the two, or they overlap."""
         return (
@@ -275,4 +285,4 @@ def _shrink(mask: Mask, box: Box) -> Box:
     inner = bounding_box(mask[box.slices])
     if inner is None:
         return box
-    return Box(box.top + inner.top, box.left + inner.left, box.top + inner.bottom, box.left + inner.right)
+    return inner.shifted(box.top, box.left)

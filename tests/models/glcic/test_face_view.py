@@ -284,7 +284,7 @@ def test_what_lies_between_the_holes_of_a_face_is_filled_by_its_own_look() -> No
             return torch.full_like(image, self.level)
 
     eyes = Box(300, 300, 380, 380), Box(300, 640, 380, 720)
-    for between in (Box(250, 480, 330, 540), Box(350, 480, 430, 540)):
+    for between in (Box(250, 480, 330, 520), Box(350, 480, 430, 520)):
         mask = np.zeros((1000, 1000), bool)
         for box in (*eyes, between):
             mask[box.slices] = True
@@ -293,8 +293,9 @@ def test_what_lies_between_the_holes_of_a_face_is_filled_by_its_own_look() -> No
             None if box == between else FacePose(5 + 0j, 100 + 100j, 1.0) for box in boxes
         ]
         completed = complete(smooth_picture(1000, 1000), mask, faces, elsewhere=scenes, blend="none")
-        assert (completed[between.slices] == 0).all()
-        assert all((completed[eye.slices] == 255).all() for eye in eyes)
+        inner = slice(10, -10), slice(10, -10)  # beside the edge what is enlarged has something of what is around
+        assert (completed[between.slices][inner] == 0).all()
+        assert all((completed[eye.slices][inner] == 255).all() for eye in eyes)
 
 
 @pytest.mark.parametrize("strategy", ["crop", "resize", "original"])
