@@ -21,6 +21,18 @@ from tests.models.glcic.conftest import FakeEngine
 TURNS = [1, 1 + 0.1j, 0.4, 1.2 - 0.3j, 2.5 + 1j]
 
 
+class Painter(FakeEngine):
+    """Paints all in one grey."""
+
+    def __init__(self, level: float) -> None:
+        super().__init__(image_size=FRAME)
+        self.level = level
+
+    def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
+        super().__call__(image, mask)
+        return torch.full_like(image, self.level)
+
+
 def smooth_picture(height: int = 300, width: int = 260) -> np.ndarray:
     y, x = np.indices((height, width))
     waves = [np.sin(x / 19 + y / 31), np.sin(x / 23 - y / 17), np.cos(x / 29 + y / 15)]
@@ -274,15 +286,6 @@ def test_holes_in_one_face_are_filled_together_and_others_by_themselves() -> Non
 def test_what_lies_between_the_holes_of_a_face_is_filled_by_its_own_look() -> None:
     """A group that reaches into the box around two holes of a face keeps what its own look drew, before or after."""
 
-    class Painter(FakeEngine):
-        def __init__(self, level: float) -> None:
-            super().__init__(image_size=FRAME)
-            self.level = level
-
-        def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
-            super().__call__(image, mask)
-            return torch.full_like(image, self.level)
-
     eyes = Box(300, 300, 380, 380), Box(300, 640, 380, 720)
     for between in (Box(250, 480, 330, 520), Box(350, 480, 430, 520)):
         mask = np.zeros((1000, 1000), bool)
@@ -425,3 +428,39 @@ def test_outside_the_hole_a_completed_face_is_as_it_was() -> None:
     np.testing.assert_array_equal(completed[~mask], picture[~mask])
     assert (completed[mask] != picture[mask]).any()
     np.testing.assert_array_equal(completed, complete(picture, mask, engine))
+
+
+@pytest.mark.parametrize("left", [100, 700, 1500])
+def test_of_a_hole_that_crosses_a_face_the_part_in_it_is_a_faces(left: int) -> None:
+    """A strap or a line of text, wherever on it the face is: the rest is for the other network, which draws first."""
+    frame, band = Box(100, left, 900, left + 800), Box(480, 0, 560, 2400)
+    mask = np.zeros((1000, 2400), bool)
+    mask[band.slices] = True
+    faces, scenes = Painter(1.0), Painter(0.0)
+
+    def find(_image: np.ndarray, _mask: np.ndarray, boxes: Sequence[Box]) -> list[FacePose | None]:
+        middles = [(box.left + box.right) / 2 for box in boxes]
+        return [FacePose(5 + 0j, left + 100j, 1.0) if left < x < left + 800 else None for x in middles]
+
+    faces.find_faces = find
+    completed = complete(smooth_picture(1000, 2400), mask, faces, elsewhere=scenes, blend="none")
+    rows = slice(490, 550)
+    assert (completed[rows, frame.left + 10 : frame.right - 10] == 255).all()
+    assert (completed[rows, : frame.left - 10] == 0).all()
+    assert (completed[rows, frame.right + 10 :] == 0).all()
+
+
+def test_what_only_may_be_a_face_is_not_drawn_into_a_stroke() -> None:
+    """Of strokes over scenes one in a hundred and fifty was taken for a face's, of a lower score than any face had."""
+    mask = np.zeros((1000, 2400), bool)
+    mask[480:560] = True
+    image = np.zeros((*mask.shape, 3), np.uint8)
+
+    def looks(score: float) -> list[bool]:
+        def find(_image: np.ndarray, _mask: np.ndarray, boxes: Sequence[Box]) -> list[FacePose | None]:
+            return [FacePose(5 + 0j, 700 + 100j, score) for _ in boxes]
+
+        return [look.after for _, look in plan_looks(image, mask, "auto", FRAME, find, 64)]
+
+    assert looks(0.98) == [False]
+    assert looks(1.0) == [False, True]
