@@ -78,14 +78,14 @@ class AlignRecipe(HelperRecipe[Batch]):
         faces, scenes = self._faces["train"].pixels, self._scenes["train"].pixels
         return self._collate([make_sample(random, faces, scenes) for _ in range(self.options.batch_size)])
 
-    def step(self, step: int, batch: Batch) -> loop.Figures:  # noqa: ARG002 - the schedule counts
+    def step(self, step: int, batch: Batch) -> loop.Figures:
         """See `Recipe.step`."""
         with autocast(torch.device("cpu"), self.options.precision):
             poses, logits = self._network(batch.crops)
         off = anchor_errors(poses, batch.poses)
         pose_loss = (off * batch.is_face).sum() / batch.is_face.sum().clamp(min=1)
         face_loss = F.binary_cross_entropy_with_logits(logits.float(), batch.is_face)
-        self.descend(_POSE_WEIGHT * pose_loss + face_loss)
+        self.descend(step, _POSE_WEIGHT * pose_loss + face_loss)
         right = ((logits > 0) == (batch.is_face > 0.5)).float().mean()
         return {"anchor_error_px": FACE_RADIUS * pose_loss.detach(), "face_loss": face_loss.detach(), "right": right}
 

@@ -45,6 +45,9 @@ TILE = 512
 EDGE = 2
 """Pixels of a reduced canvas, from the hole's edge, over which the surroundings' own detail turns into grain."""
 
+_GREY = 2  # levels between the channels of a pixel that has no colour: saved as JPEG, a grey one can have so much
+_INTERLACED = 64  # a row of so many tells that most pictures are in colour
+
 _LEFT_OF_GRAIN = 0.4  # in a face of which so little is known that it lends no skin: smooth skin is no blurred patch
 
 
@@ -135,7 +138,8 @@ def complete(
     image: (H, W, 3) uint8, RGB, any size from 1x1. mask: (H, W) bool, True =
     fill; may be empty or full. strategy: what the network sees, see
     `models.glcic.views.choose_look`. blend: how the hole is joined, see
-    `BlendChoice` and `models.glcic.blend.blend`. on_progress: called with finished and all steps.
+    `BlendChoice` and `models.glcic.blend.blend`. Where all that is known is grey, so is what
+    is filled in. on_progress: called with finished and all steps.
     cancelled: asked before each network run. elsewhere: completes the holes that
     lie in no face, where `engine` can tell.
 
@@ -196,29 +200,53 @@ def _complete(task: CompletionTask, engine: Engine) -> _Completion:
     plan = plan_looks(
         image, mask, task.strategy, engine.image_size, engine.find_faces, elsewhere.image_size if elsewhere else None
     )
+    grey = bool(plan) and _is_grey(image, mask)
     drew: list[Engine] = []
     steps = _Steps(task, sum(len(_tiles(look.view.canvas_size)) * look.runs for _, look in plan))
     for box, look in plan:
         chosen = elsewhere if look.elsewhere and elsewhere else engine
         if chosen not in drew:
             drew.append(chosen)
-        view, canvas, hole, drawn = yield from _draw(image, mask, box, look, chosen, steps)
+        own = np.zeros((box.height, box.width), np.bool_)
+        for group in look.groups or (box,):
+            own[group.within(box).slices] = mask[group.slices]
+        seen, missing = image, mask
+        if look.after:
+            seen, missing = result.copy(), np.zeros_like(mask)
+            missing[box.slices] = own
+        view, canvas, hole, drawn = yield from _draw(seen, missing, box, look, chosen, steps)
         how = _chosen_blend(task.blend, chosen)
         joined = blend(canvas, hole, drawn, how)
         if task.blend != "auto":
-            _put_back(result, mask, box, view, joined, how)
+            _put_back(result, missing, box, own, view, joined, how)
         elif chosen.find_faces is None:
             joined = calm(canvas, hole, joined)
-            _put_back(result, mask, box, view, joined, how, leans=True, borrows=True)
+            _put_back(result, missing, box, own, view, joined, how, leans=True, borrows=True)
         elif isinstance(view, TurnedView):
             drawn_of_face = hole & view.face
-            joined = redden(settle_colours(joined, drawn_of_face), drawn_of_face, view.scale)
+            joined = settle_colours(joined, drawn_of_face)
+            if not grey:
+                joined = redden(joined, drawn_of_face, view.scale)
             larger = joined if chosen.enlarge is None else chosen.enlarge(joined, hole, view.scale)
-            _put_back(result, mask, box, view, larger, how, leans=True)
-            _lend(result, image, mask, box, view, joined, hole)
+            _put_back(result, missing, box, own, view, larger, how, leans=True)
+            _lend(result, seen, missing, box, own, view, joined, hole)
         else:
-            _put_back(result, mask, box, view, joined, how, leans=True)
+            _put_back(result, missing, box, own, view, joined, how, leans=True)
+        if grey:
+            part = result[box.slices]
+            part[own] = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)[own][:, None]
     return Completed(result, tuple(drew))
+
+
+def _is_grey(image: Pixels, mask: Mask) -> bool:
+    """Whether pixels are known and none of them has a colour: a photograph in black and white, saved as RGB."""
+    for first in range(min(_INTERLACED, image.shape[0])):
+        rows = slice(first, None, _INTERLACED)
+        red, green, blue = (np.ascontiguousarray(image[rows, :, channel]) for channel in range(3))
+        apart = cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue)
+        if ((apart > _GREY) & ~mask[rows]).any():
+            return False
+    return not mask.all()
 
 
 def _draw(
@@ -302,6 +330,7 @@ def _put_back(
     result: Pixels,
     mask: Mask,
     box: Box,
+    own: Mask,
     view: View,
     joined: Canvas,
     how: Blend,
@@ -309,7 +338,8 @@ def _put_back(
     leans: bool = False,
     borrows: bool = False,
 ) -> None:
-    """Write what `joined` shows of the holes in `box` into `result`; leaning on what is next door, borrowing detail."""
+    """Write what `joined` shows of the holes in `box` that are its `own` into `result`; leaning on what is next door,
+    borrowing detail."""
     size = (mask.shape[0], mask.shape[1])
     around = box.grown(2, size)
     patch, hole = view.put_back(joined, around), mask[around.slices]
@@ -321,14 +351,13 @@ def _put_back(
         patch = add_detail(known, hole, patch, reach, grain)
     if borrows:
         wide = box.grown(context(max(box.height, box.width)), size)
-        own = np.zeros((wide.height, wide.width), np.bool_)
-        own[box.within(wide).slices] = mask[box.slices]
-        patch = patch + borrow_detail(result[wide.slices], mask[wide.slices], own, patch, around.within(wide))
+        wanted = np.zeros((wide.height, wide.width), np.bool_)
+        wanted[box.within(wide).slices] = own
+        patch = patch + borrow_detail(result[wide.slices], mask[wide.slices], wanted, patch, around.within(wide))
     if leans:
         patch = lean_on_neighbours(result[around.slices] * np.float32(1 / 255), hole, patch)
-    inside = np.zeros_like(hole)
-    inside[box.within(around).slices] = mask[box.slices]
-    result[around.slices][inside] = np.rint(np.clip(patch[inside], 0, 1) * 255).astype(np.uint8)
+    shown = patch[box.within(around).slices]
+    result[box.slices][own] = np.rint(np.clip(shown[own], 0, 1) * 255).astype(np.uint8)
 
 
 def _with_skin(grain: Canvas, result: Pixels, mask: Mask, around: Box, view: TurnedView) -> Canvas:
@@ -343,13 +372,15 @@ def _with_skin(grain: Canvas, result: Pixels, mask: Mask, around: Box, view: Tur
     return np.where(face[..., None], of_face, grain)
 
 
-def _lend(result: Pixels, image: Pixels, mask: Mask, box: Box, view: TurnedView, joined: Canvas, hole: Mask) -> None:
-    """Write over what was drawn of a face in the holes in `box` what its other side lends."""
+def _lend(
+    result: Pixels, image: Pixels, mask: Mask, box: Box, own: Mask, view: TurnedView, joined: Canvas, hole: Mask
+) -> None:
+    """Write over what was drawn of a face in the holes in `box` that are its `own` what its other side lends."""
     around = box.grown(1, (mask.shape[0], mask.shape[1]))
     drawn = result[around.slices] * np.float32(1 / 255)
     lent = lend_other_side(image, mask, drawn, around, view, joined, hole)
-    inside = mask[around.slices]
-    result[around.slices][inside] = np.rint(np.clip(lent[inside], 0, 1) * 255).astype(np.uint8)
+    lent = lent[box.within(around).slices]
+    result[box.slices][own] = np.rint(np.clip(lent[own], 0, 1) * 255).astype(np.uint8)
 
 
 def _tiles(size: tuple[int, int]) -> list[Box]:

@@ -96,12 +96,12 @@ class EnlargeRecipe(HelperRecipe[Batch]):
             crop = _cut(chance, _any(chance, pictures["train"]), _SCALES, None)
         return _lit(chance, mirror(chance, crop))
 
-    def step(self, step: int, batch: Batch) -> loop.Figures:  # noqa: ARG002 - the schedule counts
+    def step(self, step: int, batch: Batch) -> loop.Figures:
         """See `Recipe.step`."""
         with autocast(CPU, self.options.precision):
             enlarged = self._network.restoring(batch.drawn), self._network.doubling(batch.reduced)
         losses = [_error(each, batch.large) for each in enlarged]
-        self.descend(torch.stack(losses).sum())
+        self.descend(step, torch.stack(losses).sum())
         return {name: loss.detach() for name, loss in zip(("restoring", "doubling"), losses, strict=True)}
 
     def validate(self) -> dict[str, float]:

@@ -76,6 +76,16 @@ class Box:
             max(self.right, other.right),
         )
 
+    def common(self, other: "Box") -> "Box | None":
+        """What lies in both; None where nothing does."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        bottom, right = min(self.bottom, other.bottom), min(self.right, other.right)
+        return Box(top, left, bottom, right) if top < bottom and left < right else None
+
+    def shifted(self, down: int, across: int) -> "Box":
+        """As large, elsewhere."""
+        return Box(self.top + down, self.left + across, self.bottom + down, self.right + across)
+
     def is_near(self, other: "Box", gap: float) -> bool:
         """Whether less than `gap` pixels lie between the two, or they overlap."""
         return (
@@ -209,7 +219,9 @@ class Crop:
         return canvas, hole
 
     def put_back(self, canvas: Canvas, box: Box) -> Canvas:
-        """See `View.put_back`."""
+        """See `View.put_back`. Raises ValueError for what the view does not show."""
+        if self.box.united(box) != self.box:
+            raise ValueError(f"The view shows {self.box}, which does not hold all of {box}.")
         if self.size == (self.box.height, self.box.width):
             return canvas[box.within(self.box).slices]
         down, across = self.size[0] / self.box.height, self.size[1] / self.box.width
@@ -273,4 +285,4 @@ def _shrink(mask: Mask, box: Box) -> Box:
     inner = bounding_box(mask[box.slices])
     if inner is None:
         return box
-    return Box(box.top + inner.top, box.left + inner.left, box.top + inner.bottom, box.left + inner.right)
+    return inner.shifted(box.top, box.left)

@@ -1,12 +1,15 @@
 """Which part of the picture the network sees for a group of holes, and at which scale."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import pairwise
 from typing import Literal
 
 from models.glcic.align import FRAME, FacePose, FindFaces
 from models.glcic.face_view import TurnedView, view_face
-from models.glcic.geometry import Box, Crop, Mask, Pixels, View, group_holes, thickness
+from models.glcic.geometry import Box, Crop, Mask, Pixels, View, bounding_box, group_holes, thickness
 from models.glcic.network import MARGIN, STRIDE
 
 Strategy = Literal["auto", "crop", "resize", "original"]
@@ -28,6 +31,8 @@ _SMALL_BELOW, _LARGE_ABOVE = 0.12, 0.2  # which of the two a hole is, by its thi
 _MIDDLE = 0.6  # height in the frame of a hole's middle: trained on faces, whose features lie a little below the middle
 _CONTEXT = 0.2  # least that is seen on each side of a hole
 _COMPACT = 2.5  # times its thickness: a hole that is longer is a stroke
+_STROKE, _PIECES = 4.0, 5  # how much longer than thick a hole is that is looked for faces piece by piece
+_SURE = 0.99  # score of a face that a hole crosses
 _SCRATCH = 0.075  # a thinner hole in a face hides no part of it: its own scale shows more
 _MOST = 4  # frames to a side of the canvas
 
@@ -40,6 +45,10 @@ class Look:
     twice: bool = False
     elsewhere: bool = False
     """Whether no face is there, and a network that learned other things completes it."""
+    groups: tuple[Box, ...] = ()
+    """The boxes of the groups of holes that it fills, where those can be several: other groups can lie among them."""
+    after: bool = False
+    """Whether what earlier looks drew counts as known: it fills again a part of what they filled."""
 
     @property
     def runs(self) -> int:
@@ -58,29 +67,88 @@ def plan_looks(
     """Boxes that hold all of the holes, each with what the network gets to see to fill it; as `choose_look`.
 
     With strategy auto and `find_faces`, a hole that is within a face, and no scratch, is seen in the face's canonical
-    frame; those in the same face share a box. Where another network completes what is no face, `frame_elsewhere` is
-    the side that it was trained at.
+    frame; those in the same face share a box. Of one that reaches beyond a face, as a strap or a line of text does, the
+    part in the face is filled again once all is filled. Where another network completes what is no face,
+    `frame_elsewhere` is the side that it was trained at.
     """
     boxes = group_holes(mask)
     if find_faces is None or (strategy != "auto" and frame_elsewhere is None):
         return [(box, choose_look(mask, box, strategy, frame)) for box in boxes]
     plan: list[tuple[Box, Look]] = []
+    crossed: list[tuple[Box, Look]] = []
     waiting = list(zip(boxes, find_faces(image, mask, boxes), strict=True))
     while waiting:
         box, pose = waiting.pop(0)
-        if pose is None and frame_elsewhere is not None:
+        view = _in_face(mask, box, pose, frame) if strategy == "auto" else None
+        if strategy == "auto" and view is None:
+            pieces = _pieces(mask, box, pose)
+            poses = [pose, *(find_faces(image, mask, pieces) if pieces else [])]
+            parts = _faces_crossed(mask, box, poses, frame)
+        else:
+            parts = []
+        crossed += parts
+        if frame_elsewhere is not None and (pose is None or parts):
             plan.append((box, replace(choose_look(mask, box, strategy, frame_elsewhere), elsewhere=True)))
             continue
-        view = _in_face(mask, box, pose, frame) if strategy == "auto" else None
-        apart = []
+        groups, apart = [box], []
         for other, other_pose in waiting:
             if view is not None and _in_face(mask, other, pose, frame) == view:
-                box = box.united(other)
+                groups.append(other)
             else:
                 apart.append((other, other_pose))
         waiting = apart
-        plan.append((box, Look(view, twice=True) if view else choose_look(mask, box, strategy, frame)))
-    return plan
+        look = Look(view, twice=True, groups=tuple(groups)) if view else choose_look(mask, box, strategy, frame)
+        plan.append((reduce(Box.united, groups), look))
+    return plan + crossed
+
+
+def _pieces(mask: Mask, box: Box, pose: FacePose | None) -> list[Box]:
+    """Of a stroke, pieces that can lie in another face each than the one that was found for all of it; none of a
+    compact hole."""
+    longer = max(box.height, box.width)
+    if longer < _STROKE * thickness(mask[box.slices]):
+        return []
+    cuts = [longer * number // _PIECES for number in range(_PIECES + 1)]
+    pieces = []
+    for start, end in pairwise(cuts):
+        piece = (
+            Box(box.top, box.left + start, box.bottom, box.left + end)
+            if box.width >= box.height
+            else Box(box.top + start, box.left, box.top + end, box.right)
+        )
+        inner = bounding_box(mask[piece.slices])
+        if inner is not None:
+            pieces.append(inner.shifted(piece.top, piece.left))
+    known = None if pose is None else _within_frame(pose, mask.shape)
+    return [piece for piece in pieces if known is None or piece.common(known) is None]
+
+
+def _faces_crossed(mask: Mask, box: Box, poses: Sequence[FacePose | None], frame: int) -> list[tuple[Box, Look]]:
+    """The parts of the hole in `box` that lie in faces, each with how it is filled again."""
+    seen: list[FacePose] = []
+    parts = []
+    for pose in sorted(filter(None, poses), key=lambda pose: -pose.score):
+        if pose.score < _SURE or any(pose.away_from(other) < FRAME for other in seen):
+            continue
+        seen.append(pose)
+        part = box.common(_within_frame(pose, mask.shape))
+        inner = bounding_box(mask[part.slices]) if part is not None else None
+        if part is None or inner is None:
+            continue
+        part = inner.shifted(part.top, part.left)
+        view = _in_face(mask, part, pose, frame)
+        if view is not None:
+            parts.append((part, Look(view, twice=True, groups=(part,), after=True)))
+    return parts
+
+
+def _within_frame(pose: FacePose, size: tuple[int, int]) -> Box:
+    """The largest box of a picture of (height, width) `size` that lies in a face's frame and has its middle."""
+    middle = pose.turn * (FRAME / 2) * (1 + 1j) + pose.shift
+    reach = abs(pose.turn) ** 2 * FRAME / 2 / (abs(pose.turn.real) + abs(pose.turn.imag)) - 1
+    top, left = (math.ceil(value - reach) for value in (middle.imag, middle.real))
+    bottom, right = (math.floor(value + reach) for value in (middle.imag, middle.real))
+    return Box(max(0, top), max(0, left), min(size[0], bottom), min(size[1], right))
 
 
 def _in_face(mask: Mask, box: Box, pose: FacePose | None, frame: int) -> TurnedView | None:
@@ -123,12 +191,17 @@ def _auto(mask: Mask, box: Box, frame: int) -> Look:
         scale = min(scale, (1 - 2 * _CONTEXT) * frame / extent)  # so that one frame shows it
     needed = math.ceil(extent * scale + 2 * _CONTEXT * frame - 1e-6)
     side = frame if needed <= frame else -(-needed // 32) * 32  # few shapes: runs can share a batch
-    return Look(_scaled(_window(box, round(side / scale), mask.shape), scale), twice=side == frame)
+    # In one frame a hole has context below wherever `_MIDDLE` puts it; a larger canvas is no longer than it must be.
+    context = 0 if side == frame else _CONTEXT * frame / scale
+    window = _window(box, round(side / scale), context, mask.shape)
+    return Look(_scaled(window, scale), twice=side == frame)
 
 
-def _window(box: Box, side: int, within: tuple[int, int]) -> Box:
-    """A square of `side` with the middle of `box` where `_MIDDLE` says, moved and then cut to lie in the picture."""
-    top, bottom = _span((box.top + box.bottom) / 2 - side * _MIDDLE, side, within[0])
+def _window(box: Box, side: int, context: float, within: tuple[int, int]) -> Box:
+    """A square of `side` with the middle of `box` where `_MIDDLE` says or, where `box` is so tall that it would have
+    less than its `context` below, higher up; moved and then cut to lie in the picture."""
+    top = max((box.top + box.bottom) / 2 - side * _MIDDLE, box.bottom + context - side)
+    top, bottom = _span(top, side, within[0])
     left, right = _span((box.left + box.right - side) / 2, side, within[1])
     return Box(top, left, bottom, right)
 

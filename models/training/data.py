@@ -1,7 +1,8 @@
 """Training data: pictures decoded once into a memory-mapped cache; MNIST's own files.
 
 Read are: the official CelebA folder or zip with `list_eval_partition.txt` in or
-beside it (the official split then holds), any folder or zip of pictures
+beside it (the official split then holds; a list that does not name nearly all
+of the pictures is another data set's), any folder or zip of pictures
 (`train/` and `val/` folders hold as the split; else every twentieth picture, by
 a digest of its name, is held out), and MNIST as torchvision lays it out.
 Pictures are data of unknown origin: only plain formats are decoded, and a file
@@ -51,12 +52,14 @@ _UNREADABLE = (
     zipfile.BadZipFile,
     Image.DecompressionBombError,
 )
-_LAYOUT = 1  # of the cache; raise it when what is stored for the same source changes
+_LAYOUT = 2  # of the cache; raise it when what is stored for the same source changes
 _CHUNK = 512  # pictures decoded ahead of the writer
 _SPLIT_FOLDERS: dict[str, Split] = {
     "train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test",
 }  # fmt: skip
 _OFFICIAL: tuple[Split, ...] = ("train", "validation", "test")  # 0, 1, 2 in list_eval_partition.txt
+_NEARLY_ALL = 0.95  # of the pictures that a partition names: it is theirs
+_NEUTRAL = (127, 127, 127, 255)  # where a picture is transparent
 _CELEBA_LICENCE = "CelebA: non-commercial research only"
 
 
@@ -211,7 +214,7 @@ def _folder_source(path: Path, found: Sequence[Path]) -> _Source:
         status = file.stat()
         digest.update(f"{name}|{status.st_size}|{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
         names.append(name)
-    partition, stamp = _read_partition(path, path.parent)
+    partition, stamp = _read_partition(names, path, path.parent)
     return _Source(path, tuple(names), lambda name: (path / name).read_bytes(), digest.hexdigest() + stamp, partition)
 
 
@@ -224,11 +227,11 @@ def _zip_source(path: Path) -> _Source:
     if not names:
         raise DataError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))}).")
     status = path.stat()
-    partition, stamp = _read_partition(path.parent)
+    partition, stamp = _read_partition(names, path.parent)
     if not partition:
         inside = [name for name in archive.namelist() if PurePosixPath(name).name == "list_eval_partition.txt"]
         if inside:
-            partition = _parse_partition(archive.read(inside[0]).decode())
+            partition = _parse_partition(archive.read(inside[0]).decode(), names)
     return _Source(path, tuple(names), archive.read, f"{status.st_size}|{status.st_mtime_ns}{stamp}", partition)
 
 
@@ -242,23 +245,28 @@ def _is_picture(name: str) -> bool:
     return path.suffix.lower() in SUFFIXES and not hidden
 
 
-def _read_partition(*folders: Path) -> tuple[dict[str, Split], str]:
+def _read_partition(names: Sequence[str], *folders: Path) -> tuple[dict[str, Split], str]:
+    """The partition of the pictures `names` in one of `folders`, and its digest; empty where none there is theirs."""
     for folder in folders:
         for name in ("list_eval_partition.txt", "list_eval_partition.csv", "Eval/list_eval_partition.txt"):
             if (folder / name).is_file():
                 text = (folder / name).read_text()
-                return _parse_partition(text), hashlib.sha256(text.encode()).hexdigest()
+                partition = _parse_partition(text, names)
+                if partition:
+                    return partition, hashlib.sha256(text.encode()).hexdigest()
     return {}, ""
 
 
-def _parse_partition(text: str) -> dict[str, Split]:
-    """`000001.jpg 0` a line (or with a comma, after a heading): 0 train, 1 validation, 2 test. By stem."""
+def _parse_partition(text: str, names: Sequence[str]) -> dict[str, Split]:
+    """`000001.jpg 0` a line (or with a comma, after a heading): 0 train, 1 validation, 2 test. By stem; empty where the
+    text does not name nearly all of `names`."""
     partition: dict[str, Split] = {}
     for line in text.splitlines():
         fields = line.replace(",", " ").split()
         if len(fields) == 2 and fields[1] in ("0", "1", "2"):
             partition[PurePosixPath(fields[0]).stem] = _OFFICIAL[int(fields[1])]
-    return partition
+    named = sum(PurePosixPath(name).stem in partition for name in names)
+    return partition if named >= _NEARLY_ALL * len(names) else {}
 
 
 def _split_of(name: str, source: _Source) -> Split | None:
@@ -310,13 +318,35 @@ def _decode(source: _Source, name: str, size: int) -> npt.NDArray[np.uint8] | No
             if math.prod(picture.size) > MAX_PIXELS:
                 return None
             picture.draft("RGB", (size, size))  # a large JPEG is decoded at a fraction of its size
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
+            upright = _rgb(ImageOps.exif_transpose(picture))
     except _UNREADABLE:
         return None
     side = min(upright.size)
     left, top = (upright.width - side) // 2, (upright.height - side) // 2
     square = upright.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
     return np.asarray(square)
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    """In RGB as people see it: 16 bits scaled to 8, not clipped, and a neutral colour where it is transparent, not what
+    that hides. As `worker.colour` does; raises ValueError likewise for 32 bits, of which nothing says what is white."""
+    key = picture.info.get("transparency")
+    if picture.mode.startswith("I;16"):
+        samples = np.asarray(picture).astype(np.uint32)
+        picture = Image.fromarray(((samples + 128) // 257).astype(np.uint8))
+        if isinstance(key, int):
+            picture.putalpha(Image.fromarray(np.where(samples == key, 0, 255).astype(np.uint8)))
+    elif picture.mode == "F":
+        real = np.asarray(picture)
+        if not (np.isfinite(real).all() and real.min() >= 0 and real.max() <= 1):
+            raise ValueError("Nothing says which value is white.")
+        picture = Image.fromarray((real * 255).round().astype(np.uint8))
+    elif picture.mode == "I":
+        raise ValueError("Nothing says which value is white.")
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    below = Image.new("RGBA", picture.size, _NEUTRAL)
+    return Image.alpha_composite(below, picture.convert("RGBA")).convert("RGB")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from models.engine import CompletionEngine
 from models.glcic import complete as module
@@ -102,6 +103,37 @@ def test_skin_is_completed_with_skin(engine: CompletionEngine) -> None:
     mask[140:170, 120:160] = True
     result = complete(image, mask, engine)
     assert np.abs(result[mask].mean(axis=0) - (200, 150, 120)).max() < 25
+
+
+class Red(FakeEngine):
+    """Draws everything redder than it is."""
+
+    def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
+        return (super().__call__(image, mask) + torch.tensor([0.2, 0, 0])[:, None, None]).clamp(0, 1)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("blend", BLENDS)
+def test_a_picture_in_black_and_white_stays_so(strategy: Strategy, blend: BlendChoice) -> None:
+    """Where all that is known is grey, give or take what JPEG makes of it, so is what fills the holes, whatever colours
+    the network draws and the holes hide. One known pixel of a colour, and it is a picture in colour."""
+    grey = np.random.default_rng(0).integers(0, 256, (180, 150, 1), np.uint8)
+    image = (np.clip(grey, 2, 255) - np.array([0, 1, 2])).astype(np.uint8)
+    mask = make_mask("two", 180, 150, 4) | make_mask("scattered", 180, 150, 4)
+    image[mask] = (200, 30, 90)
+    completed = complete(image, mask, Red(), strategy=strategy, blend=blend)
+    assert np.ptp(completed[mask], axis=1).max() == 0
+    assert np.array_equal(completed[~mask], image[~mask])
+    row, column = np.argwhere(~mask)[-1]
+    image[row, column] = (90, 60, 30)
+    with_a_colour = complete(image, mask, Red(), strategy=strategy, blend=blend)
+    assert np.ptp(with_a_colour[mask], axis=1).max() > 0
+
+
+def test_where_nothing_is_known_the_network_has_its_colours() -> None:
+    """A picture without a known pixel is in no colour, nor in black and white."""
+    mask = np.ones((40, 50), bool)
+    assert np.ptp(complete(np.zeros((40, 50, 3), np.uint8), mask, Red()), axis=2).min() > 0
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

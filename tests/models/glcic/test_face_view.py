@@ -6,6 +6,7 @@ from itertools import cycle
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from models.glcic import complete as module
@@ -18,6 +19,18 @@ from models.glcic.views import AGAIN, Strategy, choose_look, plan_looks
 from tests.models.glcic.conftest import FakeEngine
 
 TURNS = [1, 1 + 0.1j, 0.4, 1.2 - 0.3j, 2.5 + 1j]
+
+
+class Painter(FakeEngine):
+    """Paints all in one grey."""
+
+    def __init__(self, level: float) -> None:
+        super().__init__(image_size=FRAME)
+        self.level = level
+
+    def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
+        super().__call__(image, mask)
+        return torch.full_like(image, self.level)
 
 
 def smooth_picture(height: int = 300, width: int = 260) -> np.ndarray:
@@ -270,6 +283,24 @@ def test_holes_in_one_face_are_filled_together_and_others_by_themselves() -> Non
     assert all(not isinstance(look.view, TurnedView) for look in plan.values())
 
 
+def test_what_lies_between_the_holes_of_a_face_is_filled_by_its_own_look() -> None:
+    """A group that reaches into the box around two holes of a face keeps what its own look drew, before or after."""
+
+    eyes = Box(300, 300, 380, 380), Box(300, 640, 380, 720)
+    for between in (Box(250, 480, 330, 520), Box(350, 480, 430, 520)):
+        mask = np.zeros((1000, 1000), bool)
+        for box in (*eyes, between):
+            mask[box.slices] = True
+        faces, scenes = Painter(1.0), Painter(0.0)
+        faces.find_faces = lambda _image, _mask, boxes, between=between: [
+            None if box == between else FacePose(5 + 0j, 100 + 100j, 1.0) for box in boxes
+        ]
+        completed = complete(smooth_picture(1000, 1000), mask, faces, elsewhere=scenes, blend="none")
+        inner = slice(10, -10), slice(10, -10)  # beside the edge what is enlarged has something of what is around
+        assert (completed[between.slices][inner] == 0).all()
+        assert all((completed[eye.slices][inner] == 255).all() for eye in eyes)
+
+
 @pytest.mark.parametrize("strategy", ["crop", "resize", "original"])
 def test_faces_are_looked_for_with_auto_alone(strategy: Strategy) -> None:
     """The other strategies show the network exactly what they say."""
@@ -358,6 +389,8 @@ def test_what_is_drawn_of_a_face_is_settled_and_reddened(monkeypatch: pytest.Mon
     assert scale == 160 / 800
     rows, columns = np.nonzero(hole)  # of a frame that begins at 100, 100, five pixels to one: between nose and mouth
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (88, 127, 60, 99)
+    complete(image[..., :1].repeat(3, axis=2), mask, faces)
+    assert (len(settled), len(seen)) == (2, 1), "lips in black and white are made no redder"
 
 
 def test_what_is_drawn_of_a_face_is_enlarged_by_the_engine() -> None:
@@ -395,3 +428,39 @@ def test_outside_the_hole_a_completed_face_is_as_it_was() -> None:
     np.testing.assert_array_equal(completed[~mask], picture[~mask])
     assert (completed[mask] != picture[mask]).any()
     np.testing.assert_array_equal(completed, complete(picture, mask, engine))
+
+
+@pytest.mark.parametrize("left", [100, 700, 1500])
+def test_of_a_hole_that_crosses_a_face_the_part_in_it_is_a_faces(left: int) -> None:
+    """A strap or a line of text, wherever on it the face is: the rest is for the other network, which draws first."""
+    frame, band = Box(100, left, 900, left + 800), Box(480, 0, 560, 2400)
+    mask = np.zeros((1000, 2400), bool)
+    mask[band.slices] = True
+    faces, scenes = Painter(1.0), Painter(0.0)
+
+    def find(_image: np.ndarray, _mask: np.ndarray, boxes: Sequence[Box]) -> list[FacePose | None]:
+        middles = [(box.left + box.right) / 2 for box in boxes]
+        return [FacePose(5 + 0j, left + 100j, 1.0) if left < x < left + 800 else None for x in middles]
+
+    faces.find_faces = find
+    completed = complete(smooth_picture(1000, 2400), mask, faces, elsewhere=scenes, blend="none")
+    rows = slice(490, 550)
+    assert (completed[rows, frame.left + 10 : frame.right - 10] == 255).all()
+    assert (completed[rows, : frame.left - 10] == 0).all()
+    assert (completed[rows, frame.right + 10 :] == 0).all()
+
+
+def test_what_only_may_be_a_face_is_not_drawn_into_a_stroke() -> None:
+    """Of strokes over scenes one in a hundred and fifty was taken for a face's, of a lower score than any face had."""
+    mask = np.zeros((1000, 2400), bool)
+    mask[480:560] = True
+    image = np.zeros((*mask.shape, 3), np.uint8)
+
+    def looks(score: float) -> list[bool]:
+        def find(_image: np.ndarray, _mask: np.ndarray, boxes: Sequence[Box]) -> list[FacePose | None]:
+            return [FacePose(5 + 0j, 700 + 100j, score) for _ in boxes]
+
+        return [look.after for _, look in plan_looks(image, mask, "auto", FRAME, find, 64)]
+
+    assert looks(0.98) == [False]
+    assert looks(1.0) == [False, True]

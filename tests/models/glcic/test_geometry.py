@@ -1,11 +1,14 @@
 """Holes are found, grouped, and shown to the network at a scale, without a shift and without their own pixels."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.glcic.geometry import MOST_GROUPS, Box, Crop, bounding_box, dilate, group_holes, thickness
+from models.glcic.views import Strategy, choose_look
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -58,6 +61,31 @@ def test_thickness_is_the_shorter_side_of_a_box(height: int, width: int) -> None
     assert thickness(np.ones((height, width), bool)) == pytest.approx(height, abs=max(1.5, max(height, width) / 100))
 
 
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    size=st.tuples(st.integers(1, 900), st.integers(1, 900)),
+    corners=st.tuples(*[st.floats(0, 1)] * 4),
+    thick=st.integers(1, 60),
+    strategy=st.sampled_from(get_args(Strategy)),
+    frame=st.sampled_from([32, 160]),
+)
+def test_what_is_looked_at_holds_the_hole_and_two_pixels_around(
+    size: tuple[int, int], corners: tuple[float, float, float, float], thick: int, strategy: Strategy, frame: int
+) -> None:
+    """Bars, boxes and corners of any length, anywhere: the look shows them, and what they are joined to."""
+    (top, bottom), (left, right) = (
+        sorted(round(share * (length - 1)) for share in shares)
+        for length, shares in zip(size, (corners[:2], corners[2:]), strict=True)
+    )
+    box = Box(top, left, bottom + 1, right + 1)
+    mask = np.zeros(size, bool)
+    mask[top : min(top + thick, box.bottom), left : box.right] = True
+    mask[top : box.bottom, left : min(left + thick, box.right)] = True
+    view = choose_look(mask, box, strategy, frame).view
+    assert isinstance(view, Crop)
+    assert view.box.united(box.grown(2, size)) == view.box
+
+
 def test_reduced_canvas_shows_the_mean_of_known_pixels_only() -> None:
     """A pixel of the canvas is the mean of the known pixels that it covers; where there are none it is a hole."""
     image = np.full((8, 8, 3), 200, np.uint8)
@@ -81,6 +109,15 @@ def test_put_back_lies_where_it_was_taken(size: tuple[int, int]) -> None:
     canvas, _ = crop.take(image, np.zeros((160, 100), bool))
     inner = Box(20, 20, 140, 80)
     np.testing.assert_allclose(crop.put_back(canvas, inner) * 255, image[inner.slices], atol=1.0)
+
+
+@pytest.mark.parametrize("size", [(40, 30), (20, 15)], ids=str)
+@pytest.mark.parametrize("box", [Box(5, 20, 20, 40), Box(30, 20, 51, 40), Box(20, 9, 30, 40), Box(20, 20, 30, 41)])
+def test_put_back_gives_nothing_that_is_not_shown(size: tuple[int, int], box: Box) -> None:
+    """Asked for what lies outside the view it raises: no smaller part and no mirror image is passed off for it."""
+    canvas = np.zeros((40, 32, 3), np.float32)[: size[0], : size[1] + -size[1] % 4]
+    with pytest.raises(ValueError, match="does not hold all of"):
+        Crop(Box(10, 10, 50, 40), size).put_back(canvas, box)
 
 
 def test_put_back_at_own_scale_is_exact() -> None:

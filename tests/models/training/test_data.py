@@ -28,6 +28,30 @@ def test_official_celeba_folder_holds_the_official_split(tmp_path: Path) -> None
             assert found.licence == "CelebA: non-commercial research only"
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_a_partition_of_other_pictures_is_passed_over(tmp_path: Path, packed: bool) -> None:
+    """Birds that lie beside CelebA's list are no CelebA and have a split of their own; nor are they where a few of them
+    have the same names."""
+    (tmp_path / "list_eval_partition.txt").write_text("".join(f"{number:06d}.jpg 0\n" for number in range(1, 60)))
+    birds = tmp_path / "birds"
+    write_pictures(birds, 4)
+    for number in range(60):
+        Image.fromarray(gradient(number)).save(birds / f"bird-{number}.png")
+    if packed:
+        with zipfile.ZipFile(tmp_path / "birds.zip", "w") as archive:
+            for file in sorted(birds.iterdir()):
+                archive.write(file, file.name)
+            archive.write(tmp_path / "list_eval_partition.txt", "list_eval_partition.txt")
+        birds = tmp_path / "birds.zip"
+    train, held_out = (
+        open_pictures(birds, size=8, split=split, cache=tmp_path / "cache") for split in ("train", "validation")
+    )
+    assert len(train) + len(held_out) == 64
+    assert len(held_out) > 0
+    assert (train.licence, train.aligned) == ("", False)
+    assert train.description.startswith(birds.name)
+
+
 def test_central_square_of_celeba_is_the_usual_crop(tmp_path: Path) -> None:
     """178x218 pictures are cut at 0,20,178,198 and reduced with Lanczos."""
     write_pictures(tmp_path / "faces", 1, 178, 218)
@@ -66,6 +90,36 @@ def test_unreadable_files_are_named_and_not_fatal(tmp_path: Path) -> None:
     assert sorted(Path(name).name for name in found.unreadable) == ["empty.webp", "half.png", "text.jpg"]
     assert "3 files" in said[-1]
     assert "half.png" in said[-1]
+
+
+def test_deep_grey_is_scaled_and_what_is_transparent_hides_nothing(tmp_path: Path) -> None:
+    """16 bits become 8 without clipping; a transparent place is of a neutral colour, whatever colour lies under it; an
+    opaque picture with an alpha channel comes as it is; and 32 bits without a word on what is white are named."""
+    folder = tmp_path / "train"
+    folder.mkdir()
+    deep = np.linspace(0, 65535, 32 * 32).round().reshape(32, 32).astype(np.uint16)
+    hidden = np.full((32, 32, 4), (0, 255, 0, 0), np.uint8)
+    hidden[8:24, 8:24] = (200, 100, 50, 255)
+    opaque = np.dstack([gradient(1), np.full((32, 32), 255, np.uint8)])
+    indexed = Image.fromarray(hidden[..., :3]).quantize(2)
+    Image.fromarray(deep).save(folder / "deep.png")
+    Image.fromarray(deep).save(folder / "keyed.png", transparency=65535)
+    Image.fromarray(deep).save(folder / "deep.tif")
+    Image.fromarray((deep / 65535).astype(np.float32)).save(folder / "real.tif")
+    Image.fromarray(deep.astype(np.int32)).save(folder / "unknown.tif")
+    Image.fromarray(hidden).save(folder / "hidden.png")
+    Image.fromarray(opaque).save(folder / "opaque.png")
+    indexed.save(folder / "indexed.png", transparency=indexed.getpixel((0, 0)))
+    found = open_pictures(tmp_path, size=32, cache=tmp_path.parent / "cache")
+    pixels = {Path(name).name: picture.astype(int) for name, picture in zip(found.names, found.pixels, strict=True)}
+    assert [Path(name).name for name in found.unreadable] == ["unknown.tif"]
+    for name in ("deep.png", "deep.tif", "real.tif"):
+        assert np.abs(pixels[name] - deep[..., None] / 257).max() <= 0.51, name
+    assert (pixels["keyed.png"][31, 31] == 127).all()
+    assert np.array_equal(pixels["keyed.png"].reshape(-1, 3)[:-1], pixels["deep.png"].reshape(-1, 3)[:-1])
+    for name in ("hidden.png", "indexed.png"):
+        assert np.array_equal(pixels[name], np.where(hidden[..., 3:] > 0, hidden[..., :3], 127)), name
+    assert np.array_equal(pixels["opaque.png"], gradient(1))
 
 
 def test_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
