@@ -118,7 +118,8 @@ def send(ledger: Ledger, storage: Storage) -> Callable[..., Job]:
         mask = np.full((side, side), everywhere)
         mask[8:16, 8:16] = True
         if stored:
-            storage.put(request.inputs_key, *pack(Picture(np.full((side, side, 3), 100, np.uint8)), mask))
+            picture = np.full((side, side, 3), (100, 110, 120), np.uint8)
+            storage.put(request.inputs_key, *pack(Picture(picture), mask))
         return ledger.submit(job_id, request, owner=owner)
 
     return send
@@ -141,7 +142,7 @@ def test_a_job_ends_in_its_completed_picture(
     job = ledger.get("a")
     result = pixels(storage, job, tmp_path)
     assert (result[12, 12] == [255, 0, 0]).all()
-    assert (result[0] == 100).all()
+    assert (result[0] == (100, 110, 120)).all()
     assert job.result is not None
     assert (job.result.model, job.result.width, job.result.height) == (MODEL, 32, 32)
     assert job.result.changed == 64 / 1024
