@@ -138,11 +138,11 @@ def train(
     family: Annotated[Family, typer.Argument(help="Whose paper.")],
     data: Annotated[Path, typer.Option(help="Folder or zip of pictures, CelebA as it comes, or MNIST's idx files.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run: checkpoints, log, previews.")],
-    preset: Annotated[str, typer.Option(help="`paper`, `course`, `cpu` or `gpu`.")] = "cpu",
+    preset: Annotated[str | None, typer.Option(help="`paper`, `course`, `cpu` or `gpu`. [default: cpu]")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="`NAME=VALUE` over the preset; may be given several times.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, by its options.")] = False,
     init: Annotated[str, typer.Option(help="Weights to start from: a file or a model's name (glcic only).")] = "",
 ) -> None:
     """Train a model here, in this process; several under torchrun."""

@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SHIPPED = Path(__file__).parent / "weights"
 
+WEIGHTS, CARD = "weights.safetensors", "card.json"
+"""What a training run leaves in its folder."""
+
 Family = Literal["glcic", "dcgan", "vanilla-gan"]
 """The three papers."""
 

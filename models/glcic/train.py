@@ -21,9 +21,11 @@ from models.glcic.network import CompletionNetwork, composite
 from models.glcic.options import GlcicOptions
 from models.loading import WeightsError, fill
 from models.training import loop, moves, processes
+from models.training.checkpoint import load_optimiser
 from models.training.data import Pictures, open_pictures, positions
 from models.training.ema import Average, Network, settle
 from models.training.errors import DataError, TrainingError
+from models.training.families import command_for
 from models.training.holes import COURSE, Hole, HoleShape, patch_hole, sample_hole
 from models.training.options import HoleKind, cosine_share
 from models.training.report import ACCURACY, grid
@@ -303,7 +305,7 @@ class GlcicRecipe(loop.Recipe[Batch]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._stage = state["stage"]
         self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        load_optimiser(self.optimiser, state["optimiser"])
         if self.average is not None:
             self.average.network.load_state_dict(state["average"] if "average" in state else state["network"])
         if "discriminator" in state:
@@ -313,7 +315,7 @@ class GlcicRecipe(loop.Recipe[Batch]):
             self.discriminator_optimiser = _optimiser(
                 self.discriminator, self.options, self.options.discriminator_lr, adversary=True
             )
-            self.discriminator_optimiser.load_state_dict(state["discriminator_optimiser"])
+            load_optimiser(self.discriminator_optimiser, state["discriminator_optimiser"])
 
     def served(self) -> CompletionNetwork:
         """What would be put into service: the average where there is one, settled on the run's last size."""
@@ -493,6 +495,7 @@ def train(
         pictures = open_pictures(data, size=largest, cache=cache)
         held_out = open_pictures(data, size=largest, split="validation", cache=cache)
         recipe = GlcicRecipe(options, pictures, held_out, device, init=init)
-        return loop.run(recipe, out, device=device, resume=resume)
+        command = command_for("glcic", data, out, options, init=init, processes=processes.world())
+        return loop.run(recipe, out, device=device, resume=resume, command=command)
     finally:
         processes.stop()

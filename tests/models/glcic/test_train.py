@@ -98,6 +98,22 @@ def test_a_resumed_run_ends_in_the_same_bits(pictures: Pictures, tmp_path: Path)
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
+def test_options_given_to_a_resumed_run_reach_its_optimisers(pictures: Pictures) -> None:
+    """Weight decay is what the options say now, and what the optimiser remembers is as it was; another kind of
+    optimiser could not go on with that, and is refused."""
+    before = recipe(pictures)
+    advance(before, range(4))
+    after = recipe(pictures, with_overrides(TINY, {"weight_decay": 0.25}))
+    after.load_state_dict(before.state_dict())
+    assert [group["weight_decay"] for group in after.optimiser.param_groups] == [0.25]
+    memories = (dict(checkpoint._tensors(each.optimiser.state_dict()["state"])) for each in (before, after))
+    one, other = memories
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    with pytest.raises(ValueError, match="another kind"):
+        recipe(pictures, with_overrides(TINY, {"optimiser": "adadelta"})).load_state_dict(before.state_dict())
+
+
 def test_a_plan_may_get_discriminators_while_it_runs(pictures: Pictures, tmp_path: Path) -> None:
     """Stopped among steps of the completion network alone, in a stage that had none of the other kind, and resumed."""
     plain, longer = (
