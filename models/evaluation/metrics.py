@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.training.errors import DataError
+
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -18,6 +20,10 @@ _WINDOW, _SIGMA = (
     11,
     1.5,
 )  # Wang et al. 2004, "Image Quality Assessment: From Error Visibility to Structural Similarity"
+
+
+class TooFewError(DataError, ValueError):
+    """So few pictures have no such distance."""
 
 
 def l1_percent(picture: Pixels, truth: Pixels, where: Mask | None = None) -> float:
@@ -112,7 +118,7 @@ def _ssim_map(x: Floats, y: Floats) -> Floats:
 def _gaussian(features: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
     """Mean, and a matrix R of D columns and as few rows as can be, so that R^T R is the covariance."""
     if len(features) < 2:
-        raise ValueError("A Frechet distance needs two pictures or more on each side.")
+        raise TooFewError("A Frechet distance needs two pictures or more on each side: measure on more.")
     mean = features.mean(axis=0, dtype=np.float64)
     centred = (features - mean) / np.sqrt(len(features) - 1)
     root = np.linalg.qr(centred, mode="r") if len(centred) > centred.shape[1] else centred

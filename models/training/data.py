@@ -364,6 +364,8 @@ def _locked(path: Path) -> Iterator[None]:
 def _read_idx(path: Path, name: str, dimensions: int) -> npt.NDArray[np.uint8]:
     candidates = [folder / f"{name}{suffix}" for folder in (path, path / "MNIST" / "raw") for suffix in ("", ".gz")]
     file = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if not path.exists():
+        raise DataError(f"There is no {path}: give the folder with MNIST's idx files.")
     if file is None:
         raise DataError(f"{path} is not MNIST as torchvision lays it out: it has no {name}[.gz].")
     try:

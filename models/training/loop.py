@@ -133,7 +133,7 @@ def run(
     """
     first = processes.rank() == 0
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        _make_folder(out)
         with _alone(out) if first else nullcontext():
             reporter = Reporter(out, active=first, tensorboard=tensorboard)
             return _Run(recipe, out, device, first, reporter, command_line(command)).run(resume)
@@ -141,6 +141,13 @@ def run(
         raise UnsavedError(
             f"{out} cannot be written ({error}). Checkpoints are intact: make room and resume."
         ) from error
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise TrainingError(f"{out} cannot be made a folder ({error.strerror}): choose another for the run.") from error
 
 
 class _Run:

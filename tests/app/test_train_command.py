@@ -116,3 +116,18 @@ def test_weights_to_start_from_that_are_not_there_are_missed(
     """A file that does not exist is no model's name."""
     assert train("glcic", tmp_path, tmp_path / "run", init="./missing.safetensors") == 1
     assert "There is no file ./missing.safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu0"])
+def test_a_device_that_is_not_there_is_refused_in_a_sentence(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], device: str
+) -> None:
+    """Before anything is made, and with what there is instead."""
+    assert train("vanilla-gan", data, tmp_path / "run", assignments=(f"device={device}",)) == 1
+    assert f"There is no device '{device}'" in capsys.readouterr().err
+
+
+def test_digits_that_are_not_there_are_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that does not exist is not one that holds something else."""
+    assert train("vanilla-gan", tmp_path / "nowhere", tmp_path / "run") == 1
+    assert f"There is no {tmp_path / 'nowhere'}" in capsys.readouterr().err

@@ -161,6 +161,14 @@ def test_a_full_disk_stops_the_run_in_words(tmp_path: Path) -> None:
         run(ToyRecipe(ToyOptions()), tmp_path)
 
 
+def test_a_folder_that_cannot_be_made_is_no_full_disk(tmp_path: Path) -> None:
+    """A file stands where the run should be: the sentence asks for another folder, not for room."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match="choose another") as caught:
+        run(ToyRecipe(ToyOptions()), tmp_path / "file" / "run")
+    assert not isinstance(caught.value, UnsavedError)
+
+
 def test_the_discriminators_victory_is_said_once() -> None:
     """A window of always being right warns once; it warns again only after it was beaten in between."""
     watch = VictoryWatch(window=10)
