@@ -395,6 +395,7 @@ def course_figures(
 ) -> dict[str, float]:
     """The course's protocol on held-out pictures, unmoved: squared error over all hole pixels together, in dB.
 
+    Not what `inpaint evaluate` calls `hole_psnr_db`: that is the mean of each picture's, with other holes.
     complete: images (B, 3, S, S) and masks to composites, on any device. held_out: (N, S, S, 3).
     """
     rng = np.random.default_rng(1)
@@ -408,7 +409,7 @@ def course_figures(
         absolute += float(difference.sum())
         area += 3 * float(mask.sum())
     psnr = -10 * float(np.log10(max(error / area, 1e-10)))
-    return {f"hole_psnr_db_{size}": psnr, f"hole_l1_percent_{size}": 100 * absolute / area}
+    return {f"validation_psnr_db_{size}": psnr, f"validation_l1_percent_{size}": 100 * absolute / area}
 
 
 def hole_mse(raw: Tensor, image: Tensor, mask: Tensor) -> Tensor:

@@ -353,7 +353,7 @@ def test_validation_and_preview_change_nothing(pictures: Pictures) -> None:
     figures = trained.validate()
     preview = trained.preview()
     assert trained.validate() == figures
-    assert set(figures) == {"hole_psnr_db_20", "hole_l1_percent_20"}
+    assert set(figures) == {"validation_psnr_db_20", "validation_l1_percent_20"}, "not named as `evaluate` names its own"
     assert preview.shape == (3 * 22 - 2, 8 * 22 - 2, 3)
     after = dict(checkpoint._tensors(trained.state_dict()))
     assert all(torch.equal(value, after[name]) for name, value in before.items())
@@ -376,7 +376,7 @@ def test_train_reads_data_and_finishes(tmp_path: Path) -> None:
     assert outcome is loop.Outcome.FINISHED
     card = Card.model_validate_json((tmp_path / "run" / loop.CARD).read_text())
     assert (card.name, card.image_size, card.images_seen) == ("tiny", 16, 2)
-    assert "hole_psnr_db_16" in card.metrics
+    assert "validation_psnr_db_16" in card.metrics
 
 
 def test_presets_say_what_the_papers_say() -> None:
