@@ -2,7 +2,8 @@
 
 Three phases at each picture size: the completion network alone (squared error in
 the hole), the discriminators alone, both. The `cpu` preset grows the pictures from
-64 over 128 to 160; the network is fully convolutional and keeps its weights.
+64 over 128 to 160; the network is fully convolutional and keeps its weights. What
+is not as in the paper stands in the README's table.
 """
 
 from collections.abc import Callable, Sequence

@@ -69,7 +69,8 @@ def cosine_share(step: int, steps: int, final: float) -> float:
 
 
 HoleKind = Literal["patch", "box", "stroke", "scattered"]
-"""`patch` is the protocol of the paper and of the course: one box inside a patch that the local discriminator sees."""
+"""`patch` is the protocol of the course: one box anywhere in the patch that the local discriminator sees. The paper
+centres that patch on the box."""
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)
 

@@ -353,7 +353,7 @@ def test_validation_and_preview_change_nothing(pictures: Pictures) -> None:
     figures = trained.validate()
     preview = trained.preview()
     assert trained.validate() == figures
-    assert set(figures) == {"validation_psnr_db_20", "validation_l1_percent_20"}, "not named as `evaluate` names its own"
+    assert set(figures) == {"validation_psnr_db_20", "validation_l1_percent_20"}  # none that `evaluate` has, too
     assert preview.shape == (3 * 22 - 2, 8 * 22 - 2, 3)
     after = dict(checkpoint._tensors(trained.state_dict()))
     assert all(torch.equal(value, after[name]) for name, value in before.items())
