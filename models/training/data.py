@@ -126,8 +126,8 @@ def open_pictures(
     if not source.partition and _looks_like_celeba(source):
         report(
             f"The pictures of {path} are named as CelebA's are, and no {_PARTITION} of theirs is in or beside it: "
-            "every twentieth is held out in place of the official validation split, and none counts as an aligned face. "
-            f"If they are CelebA, put that file beside {source.path}."
+            "every twentieth is held out in place of the official validation split, and none counts as an aligned face."
+            f" If they are CelebA, put that file beside {source.path}."
         )
     names = tuple(name for name in source.names if _split_of(name, source) == split)
     if not names:
