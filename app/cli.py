@@ -140,7 +140,7 @@ def train(
     family: Annotated[Family, typer.Argument(help="Whose paper.")],
     data: Annotated[Path, typer.Option(help="Folder or zip of pictures, CelebA as it comes, or MNIST's idx files.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run: checkpoints, log, previews.")],
-    preset: Annotated[str | None, typer.Option(help="`paper`, `course`, `cpu` or `gpu`. [default: cpu]")] = None,
+    preset: Annotated[str | None, typer.Option(help="`paper`, `course`, `cpu` (if none is named), `gpu`.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="`NAME=VALUE` over the preset; may be given several times.")
     ] = None,
