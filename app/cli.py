@@ -91,7 +91,9 @@ def run(
         typer.Option(help="One mask for all (white or opaque = fill), or a folder of masks with the pictures' names."),
     ] = None,
     box: Annotated[list[str] | None, typer.Option(help="`x,y,width,height`; may be given several times.")] = None,
-    model: Annotated[str | None, typer.Option(help="`NAME` or `NAME@VERSION`. [default: the service's]")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="`NAME`, `NAME@VERSION`, or a run's folder. [default: the service's]")
+    ] = None,
     strategy: Annotated[Strategy, typer.Option(help="What the network sees.")] = Strategy.AUTO,
     dilate: Annotated[int, typer.Option(min=0, max=256, help="Pixels by which the hole grows first.")] = 0,
     blend: Annotated[Blend, typer.Option(help="How the hole is joined to its surroundings.")] = Blend.AUTO,
@@ -121,7 +123,7 @@ def run(
 
 @commands.command()
 def sample(
-    model: Annotated[str, typer.Argument(help="`dcgan` or `vanilla-gan`, or a model's name.")],
+    model: Annotated[str, typer.Argument(help="`dcgan` or `vanilla-gan`, a model's name, or a run's folder.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG or WebP for a grid, ZIP for single pictures.")],
     n: Annotated[int, typer.Option("-n", min=1, max=64, help="How many.")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same pictures.")] = 0,
@@ -140,11 +142,11 @@ def train(
     family: Annotated[Family, typer.Argument(help="Whose paper.")],
     data: Annotated[Path, typer.Option(help="Folder or zip of pictures, CelebA as it comes, or MNIST's idx files.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run: checkpoints, log, previews.")],
-    preset: Annotated[str, typer.Option(help="`paper`, `course`, `cpu` or `gpu`.")] = "cpu",
+    preset: Annotated[str | None, typer.Option(help="`paper`, `course`, `cpu` (if none is named), `gpu`.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="`NAME=VALUE` over the preset; may be given several times.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, by its options.")] = False,
     init: Annotated[str, typer.Option(help="Weights to start from: a file or a model's name (glcic only).")] = "",
 ) -> None:
     """Train a model here, in this process; several under torchrun."""
@@ -158,7 +160,9 @@ def evaluate(
     family: Annotated[Family, typer.Argument(help="Whose paper.")],
     data: Annotated[Path, typer.Option(help="Held-out pictures: folder, zip, or MNIST's idx files.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the JSON report and the figure.")],
-    model: Annotated[str | None, typer.Option(help="`NAME` or `NAME@VERSION`. [default: the family's]")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="`NAME`, `NAME@VERSION`, or a run's folder. [default: the family's]")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use so many pictures. [default: all]")] = None,
     device: Device = "auto",
 ) -> None:

@@ -13,9 +13,12 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 SHIPPED = Path(__file__).parent / "weights"
+
+WEIGHTS, CARD = "weights.safetensors", "card.json"
+"""What a training run leaves in its folder."""
 
 Family = Literal["glcic", "dcgan", "vanilla-gan"]
 """The three papers."""
@@ -72,6 +75,7 @@ class Catalog:
     def __init__(self, store: Path | None = None, shipped: Path = SHIPPED) -> None:
         self._store = store
         self._shipped = shipped
+        self._runs: dict[str, Path] = {}  # by the reference of what they trained
 
     def names(self) -> list[str]:
         """All model names, sorted."""
@@ -103,6 +107,23 @@ class Catalog:
         known = ", ".join(card.version for card in cards)
         raise UnknownModelError(f"Model '{name}' has no version '{wanted}'. Versions: {known}.")
 
+    def find(self, model: str) -> Card:
+        """As `get`, or where `model` is no name but the folder of a run, the card of what that run trained.
+
+        For a command line, whose user may read any folder. Raises UnknownModelError.
+        """
+        folder = Path(model)
+        if model.partition("@")[0] in self.names() or not folder.is_dir():
+            return self.get(model)
+        try:
+            card = _read_card(folder / CARD)
+        except (OSError, ValidationError) as error:
+            raise UnknownModelError(
+                f"{folder} is no run with weights: {CARD} cannot be read. A run has them from its first checkpoint on."
+            ) from error
+        self._runs[card.reference] = folder
+        return card
+
     def activate(self, name: str, version: str) -> Card:
         """Put `version` of `name` into service for every job accepted from now on. Raises UnknownModelError."""
         card = self.get(f"{name}@{version}")
@@ -123,6 +144,8 @@ class Catalog:
 
     def weights_path(self, card: Card) -> Path:
         """The safetensors file that belongs to `card`."""
+        if card.reference in self._runs:
+            return self._runs[card.reference] / WEIGHTS
         if self._store is not None:
             promoted = self._store / card.name / f"{card.version}.safetensors"
             if promoted.exists():

@@ -29,11 +29,22 @@ ALIGNER, ENLARGER = "face-align", "face-enlarge"
 """The models that find faces, and that enlarge what was drawn of one."""
 
 
+class DeviceError(RuntimeError):
+    """The device that was asked for is not here; the message says what is."""
+
+
 def choose_device(wanted: str = "auto") -> torch.device:
-    """`auto` is the first CUDA device, else the CPU; any other value is torch's name for a device."""
-    if wanted != "auto":
-        return torch.device(wanted)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """`auto` is the first CUDA device, else the CPU; all else is torch's name for a device. Raises DeviceError."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise DeviceError(f"There is no device '{wanted}': choose auto, cpu, cuda, or cuda:1 for the second.") from None
+    found = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= found:
+        raise DeviceError(f"There is no device '{wanted}': torch finds {found} GPUs here. Choose auto or cpu.")
+    return device
 
 
 def prepare_process(threads: int | None = None) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from app.settings import ApiSettings
 from models.catalog import Card, Catalog, Family, UnknownModelError
-from models.engine import choose_device, open_engine, prepare_process
+from models.engine import DeviceError, choose_device, open_engine, prepare_process
 from models.evaluation.completion import evaluate_completion
 from models.evaluation.report import Report
 from models.evaluation.samples import evaluate_digits, evaluate_faces
@@ -28,21 +28,22 @@ def evaluate(
 ) -> int:
     """Measure `model` (or the family's own) on `data` and return the exit status.
 
-    family: `glcic`, `dcgan` or `vanilla-gan`. limit: pictures to measure on (samples, for the vanilla GAN).
+    family: `glcic`, `dcgan` or `vanilla-gan`. model: a name, NAME@VERSION or a run's folder.
+    limit: pictures to measure on (samples, for the vanilla GAN).
     out: folder for `MODEL.json`, `.md` and `.png`.
     """
     api, settings = ApiSettings.read(), WorkerSettings.read()
     families = {"glcic": api.inpaint_model, "dcgan": api.dcgan_model, "vanilla-gan": api.vanilla_gan_model}
     try:
         catalog = Catalog(store=settings.weights_dir)
-        card = catalog.get(model or families[family])
+        card = catalog.find(model or families[family])
         if card.family != family:
             raise UnknownModelError(f"{card.name} is of the family {card.family}, not {family}.")
         report = _measure(catalog, card, data, limit, settings, device)
         print("\n" + report.text())
         for path in report.write(out, card.name):
             print(path)
-    except (UnknownModelError, WeightsError, TrainingError, OSError) as error:
+    except (UnknownModelError, WeightsError, DeviceError, TrainingError, OSError) as error:
         print(f"inpaint evaluate: {error}", file=sys.stderr)
         return FAILED
     return DONE

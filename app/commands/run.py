@@ -85,7 +85,7 @@ def run(
             raise UsageError("Give either --mask or --box, not both.")
         items = _plan(images, output, mask, image_format)
         names = [model] if model else [name for name in (api.inpaint_model, api.scenes_model) if name]
-        cards = [catalog.get(name) for name in names]
+        cards = [catalog.find(name) for name in names]
         for card in cards:
             if card.family != "glcic":
                 raise UsageError(f"{card.name} draws pictures and completes none: use `inpaint sample`.")

@@ -7,7 +7,7 @@ from app.settings import ApiSettings
 from app.sheets import SheetFormat, write_sheet
 from models.catalog import Catalog, UnknownModelError, write_atomically
 from models.dcgan.sample import draw as draw_faces
-from models.engine import choose_device, prepare_process
+from models.engine import DeviceError, choose_device, prepare_process
 from models.loading import WeightsError, load
 from models.vanilla_gan.sample import draw as draw_digits
 from worker.settings import WorkerSettings
@@ -27,8 +27,8 @@ def sample(
 ) -> int:
     """Draw `n` pictures into `output` and return the exit status.
 
-    `model` is `dcgan`, `vanilla-gan`, a name or NAME@VERSION; the ending of
-    `output` says what is written: `.png` and `.webp` a grid, `.zip` single
+    `model` is `dcgan`, `vanilla-gan`, a name, NAME@VERSION or a run's folder; the
+    ending of `output` says what is written: `.png` and `.webp` a grid, `.zip` single
     pictures, `.json` as the service answers.
     """
     api, settings = ApiSettings.read(), WorkerSettings.read()
@@ -38,13 +38,13 @@ def sample(
     families = {"dcgan": api.dcgan_model, "vanilla-gan": api.vanilla_gan_model}
     catalog = Catalog(store=settings.weights_dir)
     try:
-        card = catalog.get(families.get(model, model))
+        card = catalog.find(families.get(model, model))
         if card.family not in ("dcgan", "vanilla-gan"):
             return _fail(f"{card.name} draws no pictures: choose a DCGAN or a vanilla GAN.")
         prepare_process(settings.threads)
         place = choose_device(device)
         network = load(catalog, card, place)
-    except (UnknownModelError, WeightsError) as error:
+    except (UnknownModelError, WeightsError, DeviceError) as error:
         return _fail(str(error))
     draw = draw_faces if card.family == "dcgan" else draw_digits
     pictures = draw(network, n, seed, interpolate, place)

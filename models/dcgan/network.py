@@ -4,7 +4,8 @@ Radford, Metz, Chintala: "Unsupervised Representation Learning with Deep
 Convolutional Generative Adversarial Networks", ICLR 2016, section 3 and figure
 1: strides in place of pooling, batch norm in both networks except at the
 generator's output and the discriminator's input, ReLU against LeakyReLU, no
-fully connected hidden layers. Pictures are RGB in [-1, 1], 64x64.
+fully connected hidden layers. Kernels are 4x4 and latents normal, where figure 1
+has 5x5 and uniform ones. Pictures are RGB in [-1, 1], 64x64.
 """
 
 from collections import OrderedDict

@@ -17,7 +17,8 @@ class DcganOptions(GanOptions):
 
 
 PRESETS: dict[str, DcganOptions] = {
-    # Section 4, and figure 1 for the width. The paper gives no number of epochs for its faces.
+    # Section 4, and figure 1 for the width. The paper gives no number of epochs for its faces: 25 are those of the
+    # authors' code.
     "paper": DcganOptions(width=128),
     # The sizes of the course project.
     "course": DcganOptions(),

@@ -18,6 +18,7 @@ from models.training.adversarial import GanRecipe
 from models.training.data import Pictures, open_pictures
 from models.training.ema import settle
 from models.training.errors import DataError
+from models.training.families import command_for
 from models.training.loop import About, Outcome
 from models.training.moves import generator as chance
 from models.training.moves import mirror
@@ -100,7 +101,8 @@ def train(data: Path, out: Path, options: DcganOptions, *, resume: bool = False,
         torch.manual_seed(options.seed)  # the same start in every process
         pictures = open_pictures(data, size=SIZE, cache=cache)
         recipe = DcganRecipe(pictures, _held_out(data, cache), options, device)
-        return loop.run(recipe, out, device=device, resume=resume)
+        command = command_for("dcgan", data, out, options, processes=processes.world())
+        return loop.run(recipe, out, device=device, resume=resume, command=command)
     finally:
         processes.stop()
 

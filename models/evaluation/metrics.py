@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.training.errors import DataError
+
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -18,6 +20,10 @@ _WINDOW, _SIGMA = (
     11,
     1.5,
 )  # Wang et al. 2004, "Image Quality Assessment: From Error Visibility to Structural Similarity"
+
+
+class TooFewError(DataError, ValueError):
+    """So few pictures have no such distance."""
 
 
 def l1_percent(picture: Pixels, truth: Pixels, where: Mask | None = None) -> float:
@@ -69,8 +75,11 @@ def sliced_wasserstein(first: Pixels, second: Pixels, *, patches: int = 64, proj
 
     Karras et al. 2018, "Progressive Growing of GANs", section 5: 7x7 patches from each level down to 16
     pixels, normalised per channel, compared along random directions. The directions and patches
-    are always the same, so equal sets give 0. They take 128 patches and 512 directions: that
-    changes the number's noise, not its mean.
+    are always the same, so equal sets give 0. Two samples of one distribution do not: the fewer
+    pictures and patches, the larger the number. Real faces against real ones have 21.3, 13.2 and
+    11.1 with 16, 64 and 128 patches of 500 pictures, 29.5 and 10.6 with 64 of 100 and of 1,000;
+    32 or 512 directions change it by 0.5 at most. They take 16,384 pictures, 128 patches and 512
+    directions: compare only with as many of each, beside what real pictures get.
     """
     if first.shape != second.shape:
         raise ValueError(f"The sets must have one shape; these have {first.shape} and {second.shape}.")
@@ -112,7 +121,7 @@ def _ssim_map(x: Floats, y: Floats) -> Floats:
 def _gaussian(features: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
     """Mean, and a matrix R of D columns and as few rows as can be, so that R^T R is the covariance."""
     if len(features) < 2:
-        raise ValueError("A Frechet distance needs two pictures or more on each side.")
+        raise TooFewError("A Frechet distance needs two pictures or more on each side: measure on more.")
     mean = features.mean(axis=0, dtype=np.float64)
     centred = (features - mean) / np.sqrt(len(features) - 1)
     root = np.linalg.qr(centred, mode="r") if len(centred) > centred.shape[1] else centred

@@ -53,7 +53,8 @@ def evaluate_faces(
         rows.append(row)
     about = {"model": card.reference, "data": held_out.description, "pictures": n, "seed": SEED}
     notes = [
-        "Against held-out pictures. Sliced Wasserstein as in Karras et al. 2018, times 1000. Frechet: over features of",
+        "Against held-out pictures. Sliced Wasserstein after Karras et al. 2018, times 1000: larger with fewer",
+        "pictures and patches, so compare it with as many, not with what is published. Frechet: over features of",
         "EfficientNet-Lite0, not FID. The last row is the floor: what real pictures get.",
     ]
     shown = [list(drawn[first : first + 8]) for first in range(0, min(n, 64), 8)]

@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from models.catalog import Card, write_atomically
-from models.training import loop, processes
+from models.training import loop
 from models.training.data import Pictures
 from models.training.options import Options
 
@@ -99,10 +98,4 @@ def one_cycle(step: int, steps: int, rising: float) -> tuple[float, float]:
 
 def train(recipe: loop.Recipe[Any], out: Path, module: str, *, resume: bool, device: torch.device = CPU) -> None:
     """Run it in `out`; the card tells the command line of `module` that did. Raises TrainingError."""
-    loop.run(recipe, out, device=device, resume=resume)
-    if processes.rank() != 0:
-        return
-    path = out / loop.CARD
-    card = Card.model_validate_json(path.read_bytes())
-    command = loop.command_line(["python", "-m", module, *sys.argv[1:]])
-    write_atomically(path, card.model_copy(update={"command": command}).model_dump_json(indent=2).encode())
+    loop.run(recipe, out, device=device, resume=resume, command=["python", "-m", module, *sys.argv[1:]])

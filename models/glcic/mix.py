@@ -18,13 +18,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from models.catalog import Card, write_atomically
+from models.catalog import CARD, WEIGHTS, Card, write_atomically
 from models.engine import prepare_process
 from models.glcic.options import GlcicOptions
 from models.glcic.train import GlcicRecipe
 from models.training.data import open_pictures
 from models.training.errors import TrainingError
-from models.training.loop import CARD, OPTIONS, WEIGHTS, compact
+from models.training.loop import compact
+from models.training.options import OPTIONS
 from models.training.start import find_weights
 
 

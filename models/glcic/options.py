@@ -76,6 +76,7 @@ class GlcicOptions(Options):
 
 PRESETS: dict[str, GlcicOptions] = {
     # Section 4: Places2 at 256, holes of 96-128 in a 128 patch, 90k / 10k / to 500k steps of 96 pictures (all GPUs).
+    # Crops, the place of the hole in its patch, and the completion network's loss are not the paper's: see the README.
     "paper": GlcicOptions(
         batch_size=96,
         sizes=(256,),

@@ -37,6 +37,7 @@ from models.glcic.network import CompletionNetwork, composite
 from models.glcic.train import Batch, as_images, as_pixels, course_figures, hole_mse, load_initial
 from models.glcic.variety import lit, posed, softened
 from models.training import loop, moves, processes
+from models.training.checkpoint import load_optimiser
 from models.training.data import Pictures, open_pictures
 from models.training.ema import Average
 from models.training.errors import DataError, OptionsError, TrainingError
@@ -293,7 +294,10 @@ class RefineRecipe(loop.Recipe[Batch]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `Recipe.load_state_dict`."""
         for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+            if isinstance(part, torch.optim.Optimizer):
+                load_optimiser(part, state[name])
+            else:
+                part.load_state_dict(state[name])
 
     def _parts(self) -> dict[str, Any]:
         return {

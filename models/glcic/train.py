@@ -2,7 +2,8 @@
 
 Three phases at each picture size: the completion network alone (squared error in
 the hole), the discriminators alone, both. The `cpu` preset grows the pictures from
-64 over 128 to 160; the network is fully convolutional and keeps its weights.
+64 over 128 to 160; the network is fully convolutional and keeps its weights. What
+is not as in the paper stands in the README's table.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,9 +22,11 @@ from models.glcic.network import CompletionNetwork, composite
 from models.glcic.options import GlcicOptions
 from models.loading import WeightsError, fill
 from models.training import loop, moves, processes
+from models.training.checkpoint import load_optimiser
 from models.training.data import Pictures, open_pictures, positions
 from models.training.ema import Average, Network, settle
 from models.training.errors import DataError, TrainingError
+from models.training.families import command_for
 from models.training.holes import COURSE, Hole, HoleShape, patch_hole, sample_hole
 from models.training.options import HoleKind, cosine_share
 from models.training.report import ACCURACY, grid
@@ -303,7 +306,7 @@ class GlcicRecipe(loop.Recipe[Batch]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._stage = state["stage"]
         self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        load_optimiser(self.optimiser, state["optimiser"])
         if self.average is not None:
             self.average.network.load_state_dict(state["average"] if "average" in state else state["network"])
         if "discriminator" in state:
@@ -313,7 +316,7 @@ class GlcicRecipe(loop.Recipe[Batch]):
             self.discriminator_optimiser = _optimiser(
                 self.discriminator, self.options, self.options.discriminator_lr, adversary=True
             )
-            self.discriminator_optimiser.load_state_dict(state["discriminator_optimiser"])
+            load_optimiser(self.discriminator_optimiser, state["discriminator_optimiser"])
 
     def served(self) -> CompletionNetwork:
         """What would be put into service: the average where there is one, settled on the run's last size."""
@@ -393,6 +396,7 @@ def course_figures(
 ) -> dict[str, float]:
     """The course's protocol on held-out pictures, unmoved: squared error over all hole pixels together, in dB.
 
+    Not what `inpaint evaluate` calls `hole_psnr_db`: that is the mean of each picture's, with other holes.
     complete: images (B, 3, S, S) and masks to composites, on any device. held_out: (N, S, S, 3).
     """
     rng = np.random.default_rng(1)
@@ -406,7 +410,7 @@ def course_figures(
         absolute += float(difference.sum())
         area += 3 * float(mask.sum())
     psnr = -10 * float(np.log10(max(error / area, 1e-10)))
-    return {f"hole_psnr_db_{size}": psnr, f"hole_l1_percent_{size}": 100 * absolute / area}
+    return {f"validation_psnr_db_{size}": psnr, f"validation_l1_percent_{size}": 100 * absolute / area}
 
 
 def hole_mse(raw: Tensor, image: Tensor, mask: Tensor) -> Tensor:
@@ -493,6 +497,7 @@ def train(
         pictures = open_pictures(data, size=largest, cache=cache)
         held_out = open_pictures(data, size=largest, split="validation", cache=cache)
         recipe = GlcicRecipe(options, pictures, held_out, device, init=init)
-        return loop.run(recipe, out, device=device, resume=resume)
+        command = command_for("glcic", data, out, options, init=init, processes=processes.world())
+        return loop.run(recipe, out, device=device, resume=resume, command=command)
     finally:
         processes.stop()

@@ -7,7 +7,7 @@
    optimisation step and returns its losses; `state_dict`/`load_state_dict` hold everything else.
 3. In several processes: `processes.average_gradients(network)` between `backward()` and the optimiser.
 4. `train(data, out, options, ...)` opens the data (`data.open_pictures`, `data.open_digits`), builds the
-   recipe and calls `loop.run(recipe, out, resume=...)`, which seeds torch before every step and does
+   recipe and calls `loop.run(recipe, out, resume=..., command=...)`, which seeds torch before every step and does
    checkpoints, signals, logs, previews, the warning when the discriminator has won, and the export
    (`weights.safetensors` + `card.json`, renewed with every checkpoint).
 """

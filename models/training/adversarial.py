@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from models.engine import autocast
 from models.training import processes
+from models.training.checkpoint import load_optimiser
 from models.training.data import positions
 from models.training.ema import Average
 from models.training.loop import Figures, Recipe
@@ -89,7 +90,10 @@ class GanRecipe(Recipe[Tensor]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Become what `state_dict` described."""
         for name, part in self._parts():
-            part.load_state_dict(state[name])
+            if isinstance(part, torch.optim.Optimizer):
+                load_optimiser(part, state[name])
+            else:
+                part.load_state_dict(state[name])
 
     def _parts(self) -> Iterable[tuple[str, nn.Module | torch.optim.Optimizer]]:
         return (

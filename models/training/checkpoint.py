@@ -71,6 +71,19 @@ def load_newest(folder: Path, device: torch.device) -> tuple[dict[str, Any] | No
     return None, []
 
 
+def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """What it remembers, from `state`. Its rates and decays stay as it was made: options may have changed since.
+
+    Raises ValueError where `state` is that of another kind of optimiser.
+    """
+    made = [{name: value for name, value in group.items() if name != "params"} for group in optimiser.param_groups]
+    if any(("betas" in ours) != ("betas" in theirs) for ours, theirs in zip(made, state["param_groups"], strict=True)):
+        raise ValueError("its optimiser is of another kind")
+    optimiser.load_state_dict(state)
+    for group, settings in zip(optimiser.param_groups, made, strict=True):
+        group.update(settings)
+
+
 def _tensors(state: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
     if isinstance(state, Tensor):
         yield name, state

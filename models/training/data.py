@@ -1,8 +1,9 @@
 """Training data: pictures decoded once into a memory-mapped cache; MNIST's own files.
 
 Read are: the official CelebA folder or zip with `list_eval_partition.txt` in or
-beside it (the official split then holds; a list that does not name nearly all
-of the pictures is another data set's), any folder or zip of pictures
+beside it, as torchvision or as the official `Img` and `Eval` lay it out (the
+official split then holds; a list that does not name nearly all of the pictures
+is another data set's), any folder or zip of pictures
 (`train/` and `val/` folders hold as the split; else every twentieth picture, by
 a digest of its name, is held out), and MNIST as torchvision lays it out.
 Pictures are data of unknown origin: only plain formats are decoded, and a file
@@ -16,6 +17,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import struct
 import zipfile
@@ -58,6 +60,9 @@ _SPLIT_FOLDERS: dict[str, Split] = {
     "train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test",
 }  # fmt: skip
 _OFFICIAL: tuple[Split, ...] = ("train", "validation", "test")  # 0, 1, 2 in list_eval_partition.txt
+_PARTITION = "list_eval_partition.txt"
+_PARTITIONS = (_PARTITION, "list_eval_partition.csv")  # the official one, and Kaggle's
+_CELEBA_NAME = re.compile(r"[0-2]\d{5}")  # 000001 to 202599
 _NEARLY_ALL = 0.95  # of the pictures that a partition names: it is theirs
 _NEUTRAL = (127, 127, 127, 255)  # where a picture is transparent
 _CELEBA_LICENCE = "CelebA: non-commercial research only"
@@ -118,6 +123,12 @@ def open_pictures(
     """
     report = report or (print if processes.rank() == 0 else _silence)
     source = _find_pictures(path.expanduser().resolve())
+    if not source.partition and _looks_like_celeba(source):
+        report(
+            f"The pictures of {path} are named as CelebA's are, and no {_PARTITION} of theirs is in or beside it: "
+            "every twentieth is held out in place of the official validation split, and none counts as an aligned face."
+            f" If they are CelebA, put that file beside {source.path}."
+        )
     names = tuple(name for name in source.names if _split_of(name, source) == split)
     if not names:
         raise DataError(f"{path} has pictures, but none of them belongs to the split '{split}'.")
@@ -214,7 +225,9 @@ def _folder_source(path: Path, found: Sequence[Path]) -> _Source:
         status = file.stat()
         digest.update(f"{name}|{status.st_size}|{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
         names.append(name)
-    partition, stamp = _read_partition(names, path, path.parent)
+    inner = Path(os.path.commonpath([file.parent for file in found]))
+    between = [folder for folder in (inner, *inner.parents) if folder.is_relative_to(path)]
+    partition, stamp = _read_partition(names, *reversed(between), path.parent, path.parent.parent)
     return _Source(path, tuple(names), lambda name: (path / name).read_bytes(), digest.hexdigest() + stamp, partition)
 
 
@@ -227,11 +240,12 @@ def _zip_source(path: Path) -> _Source:
     if not names:
         raise DataError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))}).")
     status = path.stat()
-    partition, stamp = _read_partition(names, path.parent)
+    partition, stamp = _read_partition(names, path.parent, path.parent.parent)
     if not partition:
-        inside = [name for name in archive.namelist() if PurePosixPath(name).name == "list_eval_partition.txt"]
+        inside = [name for name in archive.namelist() if PurePosixPath(name).name in _PARTITIONS]
         if inside:
-            partition = _parse_partition(archive.read(inside[0]).decode(), names)
+            text = archive.read(inside[0]).decode()
+            partition, stamp = _parse_partition(text, names), hashlib.sha256(text.encode()).hexdigest()
     return _Source(path, tuple(names), archive.read, f"{status.st_size}|{status.st_mtime_ns}{stamp}", partition)
 
 
@@ -248,7 +262,7 @@ def _is_picture(name: str) -> bool:
 def _read_partition(names: Sequence[str], *folders: Path) -> tuple[dict[str, Split], str]:
     """The partition of the pictures `names` in one of `folders`, and its digest; empty where none there is theirs."""
     for folder in folders:
-        for name in ("list_eval_partition.txt", "list_eval_partition.csv", "Eval/list_eval_partition.txt"):
+        for name in (*_PARTITIONS, f"Eval/{_PARTITION}"):
             if (folder / name).is_file():
                 text = (folder / name).read_text()
                 partition = _parse_partition(text, names)
@@ -267,6 +281,14 @@ def _parse_partition(text: str, names: Sequence[str]) -> dict[str, Split]:
             partition[PurePosixPath(fields[0]).stem] = _OFFICIAL[int(fields[1])]
     named = sum(PurePosixPath(name).stem in partition for name in names)
     return partition if named >= _NEARLY_ALL * len(names) else {}
+
+
+def _looks_like_celeba(source: _Source) -> bool:
+    """By the names that the official files have. Pictures in folders for each split are none that lost theirs."""
+    if any(part.lower() in _SPLIT_FOLDERS for name in source.names for part in PurePosixPath(name).parts[:-1]):
+        return False
+    numbered = sum(bool(_CELEBA_NAME.fullmatch(PurePosixPath(name).stem)) for name in source.names)
+    return numbered >= _NEARLY_ALL * len(source.names)
 
 
 def _split_of(name: str, source: _Source) -> Split | None:
@@ -364,6 +386,8 @@ def _locked(path: Path) -> Iterator[None]:
 def _read_idx(path: Path, name: str, dimensions: int) -> npt.NDArray[np.uint8]:
     candidates = [folder / f"{name}{suffix}" for folder in (path, path / "MNIST" / "raw") for suffix in ("", ".gz")]
     file = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if not path.exists():
+        raise DataError(f"There is no {path}: give the folder with MNIST's idx files.")
     if file is None:
         raise DataError(f"{path} is not MNIST as torchvision lays it out: it has no {name}[.gz].")
     try:

@@ -13,7 +13,6 @@ import math
 import shlex
 import signal
 import subprocess  # nosec B404: only `git rev-parse`, fixed arguments
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -36,15 +35,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from models.catalog import Card, Kind, write_atomically
+from models.catalog import CARD, WEIGHTS, Card, Kind, write_atomically
 from models.training import checkpoint, processes
 from models.training.errors import CheckpointError, DivergedError, TrainingError, UnsavedError
-from models.training.options import Options
+from models.training.options import OPTIONS, Options
 from models.training.report import ACCURACY, Reporter, VictoryWatch
-
-WEIGHTS = "weights.safetensors"
-CARD = "card.json"
-OPTIONS = "options.json"
 
 _PATIENCE_SECONDS = 10.0
 
@@ -122,38 +117,58 @@ class Outcome(StrEnum):
 
 
 def run(
-    recipe: Recipe[Any], out: Path, *, device: torch.device, resume: bool = False, tensorboard: bool = True
+    recipe: Recipe[Any],
+    out: Path,
+    *,
+    device: torch.device,
+    resume: bool = False,
+    tensorboard: bool = True,
+    command: Sequence[str] = (),
 ) -> Outcome:
     """Train to the last step, from the newest checkpoint in `out` where `resume` says so.
 
+    The card tells the words of the `command` that began the run, and what was changed when it went on.
     SIGTERM and SIGINT end it after the step under way, with a checkpoint.
     Raises TrainingError, which leaves the last good checkpoint in place.
     """
     first = processes.rank() == 0
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        _make_folder(out)
         with _alone(out) if first else nullcontext():
-            return _Run(recipe, out, device, first, Reporter(out, active=first, tensorboard=tensorboard)).run(resume)
+            reporter = Reporter(out, active=first, tensorboard=tensorboard)
+            return _Run(recipe, out, device, first, reporter, command_line(command)).run(resume)
     except OSError as error:  # the log or a preview met a full disk; `checkpoint.save` speaks for itself
         raise UnsavedError(
             f"{out} cannot be written ({error}). Checkpoints are intact: make room and resume."
         ) from error
 
 
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise TrainingError(f"{out} cannot be made a folder ({error.strerror}): choose another for the run.") from error
+
+
 class _Run:
-    def __init__(self, recipe: Recipe[Any], out: Path, device: torch.device, first: bool, reporter: Reporter) -> None:
+    def __init__(
+        self, recipe: Recipe[Any], out: Path, device: torch.device, first: bool, reporter: Reporter, command: str
+    ) -> None:
         self._recipe = recipe
         self._options = recipe.options
         self._out = out
         self._device = device
         self._first = first
         self._reporter = reporter
+        self._command = command
+        self._changes: list[str] = []  # of options, when it went on
         self._step = 0  # the next one to do
         self._seconds = 0.0  # of training, over all resumptions
         self._images = 0
         self._metrics: dict[str, float] = {}
         self._watch = VictoryWatch()
         self._pending: list[Figures] = []  # not yet read from the device
+        self._unlogged: list[dict[str, float]] = []  # read, but the next line of the log is still to come
         self._pace: deque[tuple[float, int]] = deque(maxlen=20)
 
     def run(self, resume: bool) -> Outcome:
@@ -209,7 +224,17 @@ class _Run:
                     f"The checkpoint in {self._out} does not fit these options (changed: {differ}): {error}"
                 ) from error
             self._step, self._seconds, self._images = state["step"], state["seconds"], state["images"]
+            if self._step > self._recipe.steps:
+                raise TrainingError(
+                    f"The run in {self._out} has done {self._step} steps, and these options have {self._recipe.steps} "
+                    "in all: there is nothing left to do. Resume it with more, or use its weights as they are."
+                )
             self._metrics = dict(state["metrics"])
+            self._command = state.get("command") or self._command
+            self._changes, self._unlogged = list(state.get("changes", ())), list(state.get("unlogged", ()))
+            if changed:
+                now = ", ".join(f"{key}={json.dumps(options[key])}" for key in changed)
+                self._changes.append(f"from step {self._step} on {now}")
             self._reporter.event("resumed", self._step, of=self._recipe.steps, changed_options=", ".join(changed))
             if self._first:
                 self._export()  # again: the run may have been killed between its last checkpoint and this
@@ -222,7 +247,10 @@ class _Run:
         processes.wait()
 
     def _log(self, now: float) -> None:
-        figures = self._read_figures()
+        self._read_figures()
+        steps, self._unlogged = self._unlogged, []
+        names = list(dict.fromkeys(name for figures in steps for name in figures))
+        means = {name: float(np.mean([figures[name] for figures in steps if name in figures])) for name in names}
         self._pace.append((now, self._images))
         (then, images), rate = self._pace[0], 0.0
         if now > then:
@@ -231,7 +259,7 @@ class _Run:
         self._reporter.figures(
             "progress",
             self._step,
-            figures,
+            means,
             of=self._recipe.steps,
             phase=self._recipe.phase(self._step - 1),
             images=self._images,
@@ -239,8 +267,8 @@ class _Run:
             eta_seconds=round(left / rate) if rate else None,
         )
 
-    def _read_figures(self) -> dict[str, float]:
-        """Means since the last reading, which waits for the device. Raises DivergedError."""
+    def _read_figures(self) -> None:
+        """For the next line of the log; waits for the device. Raises DivergedError."""
         steps = [{name: float(value) for name, value in figures.items()} for figures in self._pending]
         first = self._step - len(steps) + 1
         self._pending.clear()
@@ -258,8 +286,7 @@ class _Run:
                 f"A loss became NaN or infinite at step {self._step} or shortly before; the last good checkpoint "
                 f"is kept in {self._out}. Resume from it with a smaller learning rate."
             )
-        names = list(dict.fromkeys(name for figures in steps for name in figures))
-        return {name: float(np.mean([figures[name] for figures in steps if name in figures])) for name in names}
+        self._unlogged += steps
 
     def _validate(self) -> None:
         if self._first:
@@ -278,6 +305,9 @@ class _Run:
                 "seconds": self._seconds,
                 "images": self._images,
                 "metrics": self._metrics,
+                "unlogged": self._unlogged,
+                "command": self._command,
+                "changes": self._changes,
                 "options": self._options.model_dump(mode="json"),
                 "recipe": self._recipe.state_dict(),
             }
@@ -287,21 +317,38 @@ class _Run:
         processes.wait()
 
     def _export(self) -> None:
-        export(self._recipe, self._out, images=self._images, seconds=self._seconds, metrics=self._metrics)
+        export(
+            self._recipe,
+            self._out,
+            images=self._images,
+            seconds=self._seconds,
+            metrics=self._metrics,
+            command=self._command,
+            changes=self._changes,
+        )
 
 
-def export(recipe: Recipe[Any], out: Path, *, images: int, seconds: float, metrics: Mapping[str, float]) -> Card:
+def export(
+    recipe: Recipe[Any],
+    out: Path,
+    *,
+    images: int,
+    seconds: float,
+    metrics: Mapping[str, float],
+    command: str = "",
+    changes: Sequence[str] = (),
+) -> Card:
     """Write what would be served now: `weights.safetensors` and its `card.json`, in `out`."""
     content = safetensors.torch.save({name: compact(name, value) for name, value in recipe.weights().items()})
     about = recipe.about()
     several = f"; {processes.world()} processes, each with batches of its own" if processes.world() > 1 else ""
     card = Card(
-        **vars(about) | {"recipe": about.recipe + several},
+        **vars(about) | {"recipe": "; ".join([about.recipe + several, *changes])},
         sha256=hashlib.sha256(content).hexdigest(),
         images_seen=images,
         hours=round(seconds / 3600, 3),
         metrics={name: float(f"{value:.4g}") for name, value in metrics.items()},
-        command=command_line(sys.argv) if sys.argv[0].endswith("inpaint") else "inpaint train " + about.family,
+        command=command,
         commit=_commit(),
         created=datetime.now(UTC).date().isoformat(),
     )
@@ -311,7 +358,7 @@ def export(recipe: Recipe[Any], out: Path, *, images: int, seconds: float, metri
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """For a card: what was typed, but no more of a path than its last part, since where it lay is nobody's business."""
+    """For a card: a command, but no more of a path than its last part, since where it lay is nobody's business."""
     return shlex.join(Path(argument).name if Path(argument).is_absolute() else argument for argument in arguments)
 
 

@@ -9,12 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.training.errors import OptionsError
 
+OPTIONS = "options.json"
+"""Where a run's folder keeps them."""
+
 
 class Options(BaseModel):
     """How a run is made; a family adds its own fields. Unchangeable, and saved beside the run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    preset: str = Field(default="", description="What the others are changes to; set when a run is begun.")
     batch_size: int = Field(default=16, ge=1, le=65_536, description="Pictures per step and process.")
     seed: int = Field(default=0, ge=0, lt=2**31, description="Same seed, same data, same machine: same weights.")
     device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`.")
@@ -65,7 +69,8 @@ def cosine_share(step: int, steps: int, final: float) -> float:
 
 
 HoleKind = Literal["patch", "box", "stroke", "scattered"]
-"""`patch` is the protocol of the paper and of the course: one box inside a patch that the local discriminator sees."""
+"""`patch` is the protocol of the course: one box anywhere in the patch that the local discriminator sees. The paper
+centres that patch on the box."""
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)
 

@@ -14,13 +14,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from models.engine import choose_device
+from models.engine import DeviceError, choose_device
+from models.training.errors import OptionsError
 
 
 def start(wanted: str) -> torch.device:
-    """Join the other processes, if `torchrun` started any, and return this process's device."""
+    """Join the other processes, if `torchrun` started any, and return this process's device. Raises OptionsError."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    device = choose_device(wanted)
+    try:
+        device = choose_device(wanted)
+    except DeviceError as error:
+        raise OptionsError(str(error)) from error
     if device.type == "cuda":
         if device.index is None:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

@@ -18,6 +18,7 @@ from models.dcgan.options import DcganOptions
 from models.glcic.options import GlcicOptions
 from models.training.errors import OptionsError, TrainingError
 from models.training.families import options_for
+from models.training.options import OPTIONS
 from models.vanilla_gan.options import VanillaGanOptions
 
 FINISHED, FAILED, STOPPED = 0, 1, 75
@@ -78,6 +79,22 @@ def _start(
     else:
         raise AssertionError(f"{family} has options that nothing trains by")
     return FINISHED if outcome == "finished" else STOPPED
+
+
+def begun_with(out: Path, preset: str | None) -> tuple[str | None, dict[str, Any]]:
+    """Preset and options of the run in `out`, to go on with. Raises OptionsError, also where `preset` is another."""
+    if not any(out.glob("checkpoint-*.pt")):
+        raise OptionsError(f"There is nothing to resume in {out}: it has no checkpoint. Leave out --resume to begin.")
+    try:
+        kept: dict[str, Any] = json.loads((out / OPTIONS).read_bytes())
+    except (OSError, ValueError) as error:
+        raise OptionsError(f"The options of the run in {out} cannot be read: {error}.") from error
+    before = kept.pop("preset", "") or preset
+    if preset not in (None, before):
+        raise OptionsError(
+            f"The run in {out} was begun with the preset '{before}'. Leave out --preset; change options by --set."
+        )
+    return before, kept
 
 
 def find_weights(reference: str, store: Path | None) -> Path:

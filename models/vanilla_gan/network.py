@@ -1,8 +1,9 @@
 """Generator and discriminator of the original GAN, fully connected.
 
 Goodfellow et al.: "Generative Adversarial Nets", NeurIPS 2014, section 5. The
-paper names rectifiers, maxout and dropout but no sizes; the sizes here are
-those of the course project. Pictures are grey digits in [-1, 1], 28x28.
+paper names rectifiers and sigmoids for one, maxout and dropout for the other,
+but no sizes. Both the sizes and the leaky rectifiers here, in place of maxout and
+sigmoids, are those of the course project. Pictures are grey digits in [-1, 1], 28x28.
 """
 
 import torch

@@ -13,6 +13,7 @@ from models.sampling import draw_latents, render
 from models.training import loop, processes
 from models.training.adversarial import GanRecipe
 from models.training.data import open_digits
+from models.training.families import command_for
 from models.training.loop import About, Outcome
 from models.training.report import grid
 from models.vanilla_gan.network import LATENT, SIZE, Discriminator, Generator
@@ -84,6 +85,7 @@ def train(
         torch.manual_seed(options.seed)  # the same start in every process
         digits, _ = open_digits(data)
         recipe = VanillaGanRecipe(digits, options, device)
-        return loop.run(recipe, out, device=device, resume=resume)
+        command = command_for("vanilla-gan", data, out, options, processes=processes.world())
+        return loop.run(recipe, out, device=device, resume=resume, command=command)
     finally:
         processes.stop()

@@ -112,6 +112,7 @@ def test_one_mask_for_all_and_another_format(tmp_path: Path) -> None:
         (["a.png"], "a.png", {"boxes": ["1,1,2,2"]}, "overwrite"),
         (["a.png"], "out.png", {"boxes": ["1,1,2,2"], "model": "unheard-of"}, "unheard-of"),
         (["a.png"], "out.png", {"boxes": ["1,1,2,2"], "device": "abacus"}, "abacus"),
+        (["a.png"], "out.png", {"boxes": ["1,1,2,2"], "device": "cuda:99"}, "no device 'cuda:99'"),
     ],
 )
 def test_a_command_line_that_cannot_be_used_begins_nothing(

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from app.commands.sample import sample
-from models.catalog import Card, Catalog
+from models.catalog import Card, Catalog, UnknownModelError
 from models.dcgan.network import Generator
 from models.dcgan.sample import draw
 from models.loading import load
@@ -70,3 +70,23 @@ def test_what_cannot_be_drawn_is_said_in_a_sentence(tmp_path: Path, capsys: pyte
     ):
         assert sample(model, tmp_path / name, device="cpu") == 1
         assert reason in capsys.readouterr().err
+    assert sample("dcgan", tmp_path / "a.png", device="cuda:99") == 1
+    assert "no device 'cuda:99'" in capsys.readouterr().err
+
+
+def test_a_run_draws_by_its_folder(card: Card, tmp_path: Path) -> None:
+    """The pictures are those of its weights; a model's name goes before a folder that has it too."""
+    weights = Catalog(store=tmp_path / "weights").weights_path(card)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "weights.safetensors").write_bytes(weights.read_bytes())
+    (run / "card.json").write_text(card.model_dump_json())
+    assert sample(str(run), tmp_path / "run.png", n=2, device="cpu") == 0
+    assert sample("dcgan", tmp_path / "name.png", n=2, device="cpu") == 0
+    assert (tmp_path / "run.png").read_bytes() == (tmp_path / "name.png").read_bytes()
+    catalog, missing = Catalog(store=tmp_path / "weights"), tmp_path / "empty"
+    missing.mkdir()
+    with pytest.raises(UnknownModelError, match="no run with weights"):
+        catalog.find(str(missing))
+    with pytest.raises(UnknownModelError, match="no model"):
+        catalog.get(str(run))  # a request over HTTP reads no folder

@@ -84,3 +84,11 @@ def test_sliced_wasserstein_is_zero_for_equal_sets_and_grows_with_the_difference
     assert sliced_wasserstein(once[..., :1], real[..., :1]) > 0
     with pytest.raises(ValueError, match="one shape"):
         sliced_wasserstein(real, real[:5])
+
+
+def test_sliced_wasserstein_of_two_samples_falls_with_pictures_and_patches() -> None:
+    """Of one distribution: what fewer of them give is larger, as the docstring says, so numbers need their floor."""
+    one, other = (np.random.default_rng(seed).integers(0, 256, (40, 16, 16, 1)).astype(np.uint8) for seed in (0, 1))
+    fewer_pictures = sliced_wasserstein(one[:10], other[:10])
+    fewer_patches = sliced_wasserstein(one, other, patches=16)
+    assert sliced_wasserstein(one, other) < min(fewer_pictures, fewer_patches)

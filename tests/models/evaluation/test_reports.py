@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,6 +89,39 @@ def test_the_command_writes_table_json_and_figure(
     errors = capsys.readouterr().err
     assert "not dcgan" in errors
     assert "nowhere" in errors
+
+
+def test_a_run_is_measured_by_its_folder(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a run trained, before anybody promoted it; a folder without weights is refused in a sentence."""
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    state = DcganGenerator(4).state_dict()
+    content = safetensors.torch.save({name: value for name, value in state.items() if not name.endswith("tracked")})
+    card = make_card("mine", "dcgan", content, {"width": 4})
+    run = tmp_path / "runs" / "mine"
+    run.mkdir(parents=True)
+    (run / "weights.safetensors").write_bytes(content)
+    (run / "card.json").write_text(card.model_dump_json())
+    assert evaluate("dcgan", data, tmp_path / "out", model=str(run), device="cpu") == 0
+    assert json.loads((tmp_path / "out" / "mine.json").read_bytes())["about"]["model"] == card.reference
+    assert evaluate("dcgan", data, tmp_path / "out", model=str(run.parent), device="cpu") == 1
+    assert "no run with weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "says"), [({"limit": 1}, "two pictures or more"), ({"device": "gpu0"}, "gpu0")])
+def test_what_cannot_be_measured_is_said_in_a_sentence(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: dict[str, Any],
+    says: str,
+) -> None:
+    """One picture has no distribution, and a device may not be there."""
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    assert evaluate("dcgan", data, tmp_path / "out", **{"device": "cpu", **given}) == 1
+    assert says in capsys.readouterr().err
 
 
 def test_tables_line_up() -> None:

@@ -191,7 +191,7 @@ def test_the_command_ends_with_weights_that_can_be_served_and_their_card(
 
     assert refine("glcic-celeba", "--set=steps=2") == 0
     card = Card.model_validate_json((tmp_path / "run/card.json").read_bytes())
-    assert (card.family, set(card.metrics)) == ("glcic", {"hole_psnr_db_160", "hole_l1_percent_160"})
+    assert (card.family, set(card.metrics)) == ("glcic", {"validation_psnr_db_160", "validation_l1_percent_160"})
     assert "models.glcic.refine_train --faces" in card.command
     assert refine("face-align") == 1
     assert "no completion network" in capsys.readouterr().err

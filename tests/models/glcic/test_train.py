@@ -98,6 +98,22 @@ def test_a_resumed_run_ends_in_the_same_bits(pictures: Pictures, tmp_path: Path)
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
+def test_options_given_to_a_resumed_run_reach_its_optimisers(pictures: Pictures) -> None:
+    """Weight decay is what the options say now, and what the optimiser remembers is as it was; another kind of
+    optimiser could not go on with that, and is refused."""
+    before = recipe(pictures)
+    advance(before, range(4))
+    after = recipe(pictures, with_overrides(TINY, {"weight_decay": 0.25}))
+    after.load_state_dict(before.state_dict())
+    assert [group["weight_decay"] for group in after.optimiser.param_groups] == [0.25]
+    memories = (dict(checkpoint._tensors(each.optimiser.state_dict()["state"])) for each in (before, after))
+    one, other = memories
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    with pytest.raises(ValueError, match="another kind"):
+        recipe(pictures, with_overrides(TINY, {"optimiser": "adadelta"})).load_state_dict(before.state_dict())
+
+
 def test_a_plan_may_get_discriminators_while_it_runs(pictures: Pictures, tmp_path: Path) -> None:
     """Stopped among steps of the completion network alone, in a stage that had none of the other kind, and resumed."""
     plain, longer = (
@@ -337,7 +353,7 @@ def test_validation_and_preview_change_nothing(pictures: Pictures) -> None:
     figures = trained.validate()
     preview = trained.preview()
     assert trained.validate() == figures
-    assert set(figures) == {"hole_psnr_db_20", "hole_l1_percent_20"}
+    assert set(figures) == {"validation_psnr_db_20", "validation_l1_percent_20"}  # none that `evaluate` has, too
     assert preview.shape == (3 * 22 - 2, 8 * 22 - 2, 3)
     after = dict(checkpoint._tensors(trained.state_dict()))
     assert all(torch.equal(value, after[name]) for name, value in before.items())
@@ -360,7 +376,7 @@ def test_train_reads_data_and_finishes(tmp_path: Path) -> None:
     assert outcome is loop.Outcome.FINISHED
     card = Card.model_validate_json((tmp_path / "run" / loop.CARD).read_text())
     assert (card.name, card.image_size, card.images_seen) == ("tiny", 16, 2)
-    assert "hole_psnr_db_16" in card.metrics
+    assert "validation_psnr_db_16" in card.metrics
 
 
 def test_presets_say_what_the_papers_say() -> None:

@@ -28,6 +28,54 @@ def test_official_celeba_folder_holds_the_official_split(tmp_path: Path) -> None
             assert found.licence == "CelebA: non-commercial research only"
 
 
+@pytest.mark.parametrize(
+    ("given", "pictures", "partition"),
+    [
+        ("root", "root/celeba/img_align_celeba", "root/celeba/list_eval_partition.txt"),  # torchvision's
+        ("CelebA", "CelebA/Img/img_align_celeba", "CelebA/Eval/list_eval_partition.txt"),
+        ("CelebA/Img/img_align_celeba", "CelebA/Img/img_align_celeba", "CelebA/Eval/list_eval_partition.txt"),
+        ("CelebA/Img/img_align_celeba.zip", "img_align_celeba", "CelebA/Eval/list_eval_partition.txt"),
+        ("img_align_celeba.zip", "img_align_celeba", "list_eval_partition.txt"),
+        ("kaggle", "kaggle/img_align_celeba/img_align_celeba", "kaggle/list_eval_partition.csv"),
+    ],
+)
+def test_the_official_split_is_found_wherever_it_is_laid_out(
+    tmp_path: Path, given: str, pictures: str, partition: str
+) -> None:
+    """Beside the pictures, above them, or in `Eval` beside `Img`: the list holds, and nothing is warned of."""
+    names = write_pictures(tmp_path / pictures, 6, 16, 16)
+    (tmp_path / partition).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / partition).write_text("".join(f"{Path(name).stem}.jpg {n % 3}\n" for n, name in enumerate(names)))
+    if given.endswith(".zip"):
+        (tmp_path / given).parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(tmp_path / given, "w") as archive:
+            for name in names:
+                archive.write(tmp_path / pictures / name, f"img_align_celeba/{name}")
+    said: list[str] = []
+    found = open_pictures(tmp_path / given, size=8, split="validation", cache=tmp_path / "cache", report=said.append)
+    assert [Path(name).name for name in found.names] == names[1::3]
+    assert found.aligned
+    assert not any("named as CelebA's" in line for line in said)
+
+
+def test_celeba_without_its_split_is_warned_of(tmp_path: Path) -> None:
+    """A folder, or a zip, with the official names: the file to add, and where, is named each time."""
+    names = write_pictures(tmp_path / "img_align_celeba", 60, 8, 8)
+    with zipfile.ZipFile(tmp_path / "img_align_celeba.zip", "w") as archive:
+        for name in names:
+            archive.write(tmp_path / "img_align_celeba" / name, f"img_align_celeba/{name}")
+    for given in ("img_align_celeba", "img_align_celeba.zip"):
+        for _ in range(2):
+            said: list[str] = []
+            found = open_pictures(tmp_path / given, size=8, cache=tmp_path / "cache", report=said.append)
+            assert not found.aligned
+            assert "no list_eval_partition.txt" in said[0]
+            assert said[0].endswith(f"put that file beside {tmp_path / given}.")
+    write_pictures(tmp_path / "own" / "train", 4, 8, 8)
+    open_pictures(tmp_path / "own", size=8, cache=tmp_path / "cache", report=said.append)
+    assert not any(f"{tmp_path / 'own'} are named" in line for line in said)
+
+
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
 def test_a_partition_of_other_pictures_is_passed_over(tmp_path: Path, packed: bool) -> None:
     """Birds that lie beside CelebA's list are no CelebA and have a split of their own; nor are they where a few of them

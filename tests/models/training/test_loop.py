@@ -143,11 +143,30 @@ def test_what_a_run_tells(tmp_path: Path) -> None:
     assert added.reference == card.reference
 
 
+@pytest.mark.parametrize("begun", [ToyRecipe, Interrupted])
+def test_the_log_is_the_same_wherever_checkpoints_fall(tmp_path: Path, begun: type[ToyRecipe]) -> None:
+    """A line has the means of all steps since the line before, though a checkpoint or a stop came between."""
+    usual, often = (ToyOptions(log_every=2, checkpoint_seconds=seconds) for seconds in (1e9, 0))
+    run(ToyRecipe(usual), tmp_path / "whole")
+    run(begun(often), tmp_path / "saved")
+    run(ToyRecipe(often), tmp_path / "saved", resume=True)
+    losses = [[line["loss"] for line in events(tmp_path / name, "progress")] for name in ("whole", "saved")]
+    assert losses[0] == losses[1]
+
+
 def test_a_full_disk_stops_the_run_in_words(tmp_path: Path) -> None:
     """When even the log cannot be written, the error says what to do."""
     (tmp_path / "log.jsonl").mkdir()
     with pytest.raises(UnsavedError, match="make room and resume"):
         run(ToyRecipe(ToyOptions()), tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_no_full_disk(tmp_path: Path) -> None:
+    """A file stands where the run should be: the sentence asks for another folder, not for room."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match="choose another") as caught:
+        run(ToyRecipe(ToyOptions()), tmp_path / "file" / "run")
+    assert not isinstance(caught.value, UnsavedError)
 
 
 def test_the_discriminators_victory_is_said_once() -> None:

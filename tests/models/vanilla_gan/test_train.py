@@ -50,6 +50,18 @@ def test_a_resumed_run_ends_in_the_same_bits(data: Path, tmp_path: Path) -> None
     assert draw(load(catalog, card, CPU), 2, 0).std() > 0
 
 
+def test_a_resumed_run_learns_by_the_decay_it_is_given() -> None:
+    """Adam's first decay is an option like any other: that of the checkpoint is not kept against it."""
+    digits = np.zeros((8, 28, 28), np.uint8)
+    before = VanillaGanRecipe(digits, OPTIONS.model_copy(update={"beta1": 0.3}), CPU)
+    before.step(0, before.batch(0))
+    after = VanillaGanRecipe(digits, OPTIONS.model_copy(update={"beta1": 0.7}), CPU)
+    after.load_state_dict(before.state_dict())
+    state = after.state_dict()
+    assert state["generator_optimiser"]["param_groups"][0]["betas"] == (0.7, 0.999)
+    assert state["discriminator_optimiser"]["param_groups"][0]["betas"] == (0.7, 0.999)
+
+
 def test_digits_are_shown_from_minus_one_to_one() -> None:
     """Black is -1 and white is 1, the range of the generator's tanh."""
     digits = np.zeros((4, 28, 28), np.uint8)
