@@ -338,10 +338,7 @@ def test_the_browser_asks_before_work_is_left(editor: Editor) -> None:
     assert not asks()
     editor.drag((0.4, 0.4), (0.5, 0.4))
     assert asks()
-    held: list[Route] = []
-    page.route("**/inpaint/*", lambda route: held.append(route))
-    with page.expect_request("**/inpaint/*"):
-        editor.run_button.click()
+    held = _run_held(editor)
     assert asks()
     held[0].continue_()
     editor.expect_result()
@@ -362,14 +359,20 @@ def test_the_browser_asks_before_work_is_left(editor: Editor) -> None:
     assert asked == ["beforeunload"]
 
 
+def _run_held(editor: Editor) -> list[Route]:
+    """Starts a run whose request waits, until it is continued."""
+    held: list[Route] = []
+    editor.page.route("**/inpaint/*", lambda route: held.append(route))
+    with editor.page.expect_request("**/inpaint/*"):
+        editor.run_button.click()
+    return held
+
+
 def test_a_result_that_comes_while_another_view_is_shown_is_laid_out_on_return(editor: Editor) -> None:
     """As it is for one who stayed: the whole picture, with the slider at the hole's left end."""
     page = editor.page
     editor.drag((0.4, 0.4), (0.5, 0.4))
-    held: list[Route] = []
-    page.route("**/inpaint/*", lambda route: held.append(route))
-    with page.expect_request("**/inpaint/*"):
-        editor.run_button.click()
+    held = _run_held(editor)
     page.get_by_role("link", name="Models").click()
     held[0].continue_()
     editor.expect_result()
@@ -486,10 +489,7 @@ def test_no_picture_takes_the_place_of_one_that_is_being_completed(editor: Edito
     """Replace is disabled, and what is dropped or pasted is refused in words."""
     page = editor.page
     editor.drag((0.4, 0.4), (0.5, 0.4))
-    held: list[Route] = []
-    page.route("**/inpaint/*", lambda route: held.append(route))
-    with page.expect_request("**/inpaint/*"):
-        editor.run_button.click()
+    held = _run_held(editor)
     expect(page.get_by_role("button", name="Replace")).to_be_disabled()
     handle = _transfer(page, picture)
     effect = page.locator("#view-inpaint").evaluate(
