@@ -34,9 +34,9 @@ def prepare(**_: Any) -> None:
             WorkerSettings(), os.environ[NODE_VARIABLE], os.environ[START_VARIABLE], os.environ[QUEUE_VARIABLE]
         )
         runtime.load()
-    except Exception:
+    except Exception as error:
         # Celery would go on with a process that can run nothing, and take jobs for it.
-        _log.exception("The worker cannot run jobs, and ends")
+        _log.exception("The worker cannot run jobs, and ends: %s", error)
         os.kill(os.getppid(), signal.SIGKILL)
         raise
     _runtime = runtime
